@@ -1,0 +1,79 @@
+"""What a codec is to the rest of the package.
+
+    uint8 pictures [B, 3, H, W] + rate levels --encode--> payloads --decode--> uint8 pictures [B, 3, H, W]
+
+A payload is a few parameter bytes, kept in the file's header, and an ordered list of sections, each kept as
+a chunk with a checksum of its own. The contract was checked on paper against systems unlike the default:
+
+- A recurrent codec that emits bit planes iteration by iteration (Toderici 2016, Johnston 2018): one section
+  an iteration; the map of per-block iteration counts is section 0 and says which bits each later section
+  holds; `decode` with the first n sections is the coarser picture (`CodecInfo.progressive`).
+- An autoregressive context over symbols (Mentzer 2018, Li 2018): `decode` owns the loop between its integer
+  network and the symbol decoder; the contract sees bytes in and pixels out.
+- Vector quantisation (Agustsson 2017): symbols are codebook indices with the codebook's frequency table;
+  the codebook is part of the weights.
+- A pyramid of bit planes (Rippel & Bourdev 2017): sections are bit planes from the most significant down,
+  each with all scales; dropping the last ones is again a coarser picture.
+
+Tiles and regions: a codec that can decode a region takes the sections of the tiles that cover it; a tile is
+a payload of its own, so both are lists of payloads, which `decode` already takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RATE_LEVELS = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class CodecInfo:
+    """A codec's entry in the registry, readable without importing torch.
+
+    Attributes:
+        name: as in files and in `save(codec=...)`.
+        module: where `load(file) -> Codec` is found.
+        title: one line for people.
+        paper: what it implements.
+        progressive: whether a prefix of the sections decodes to a coarser picture.
+    """
+
+    name: str
+    module: str
+    title: str
+    paper: str
+    progressive: bool = False
+
+
+class Payload(NamedTuple):
+    """One picture's bitstreams: at most 255 parameter bytes for the header, and the ordered sections."""
+
+    parameters: bytes
+    sections: tuple[bytes, ...]
+
+
+class Codec(Protocol):
+    """A codec with its weights on a device. Safe to use from several threads."""
+
+    def level_of_quality(self, bits_per_pixel: float) -> int:
+        """The rate level 0..65535 whose mean over photographs is nearest to this many bits per pixel."""
+
+    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+        """Encode a batch.
+
+        Args:
+            pictures: uint8 [B, 3, H, W] RGB, any H and W from 1.
+            levels: rate levels 0..65535, one a picture; size and quality rise with the level.
+        """
+
+    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
+        """Decode a batch of pictures of one size: uint8 [B, 3, height, width] on the CPU.
+
+        Raises:
+            OSError: a payload is not what this codec writes for this size.
+        """

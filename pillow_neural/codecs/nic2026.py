@@ -1,0 +1,220 @@
+"""nic2026, the default codec.
+
+    pixels --analysis--> y --x gains(rate)--> r --hyper analysis, round--> z --tables by channel---+
+                                              |                            |                       |
+                                              |              +-------------+-------------+         |
+                                              |     integer network             float network      |
+                                              |     scale index, phase 0..3     mean, phase 0..3   |
+                                              |              |                       |             v
+                                              +--> symbols = round(r - mean) --tables by index--> one stream
+    pixels <--synthesis-- y' <--x inverse gains-- symbols + mean <----------------------------------+
+
+Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen et al. 2018, arXiv
+1809.02736) in four phases, gains for all rates (Cui et al. 2021), and the coder fed from integers alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn import functional as F
+
+from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.entropy import DecodeError
+from pillow_neural.entropy.gaussian import SCALE_COUNT
+from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
+from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.packing import channels_last, unpack
+from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
+from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.transform import BLOCK
+from pillow_neural.networks.transform_codec import HYPER_BLOCK, NetworkShape, TransformCodec
+
+Symbols = npt.NDArray[np.int32]
+
+SYMBOL_LIMIT = 2**20
+PARAMETERS = 2
+
+
+class Section(NamedTuple):
+    """Symbols, int32 [N], and the index of the frequency table of each, integers [N]."""
+
+    symbols: Symbols
+    tables: npt.NDArray[Any]
+
+
+class Nic2026:
+    """The codec with its weights; see pillow_neural.codecs.contract.Codec.
+
+    Args:
+        network: with frozen integer convolutions.
+        tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
+        levels, bits_per_pixel: the calibration, increasing: mean rate over photographs at rate levels.
+        device: where the network runs.
+    """
+
+    def __init__(
+        self,
+        network: TransformCodec,
+        tables: FrequencyTables,
+        levels: Sequence[int],
+        bits_per_pixel: Sequence[float],
+        device: torch.device,
+    ) -> None:
+        self._network = channels_last(network.eval().to(device))
+        self._tables = tables
+        self._levels = levels
+        self._bits_per_pixel = bits_per_pixel
+        self._device = device
+        self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
+
+    def level_of_quality(self, bits_per_pixel: float) -> int:
+        """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
+        log_rate = np.interp(np.log(bits_per_pixel), np.log(self._bits_per_pixel), self._levels)
+        return round(float(log_rate))
+
+    @torch.inference_mode()
+    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+        """One stream a picture; see the contract."""
+        payloads = []
+        for level, sections in zip(levels, self.symbols(pictures, levels), strict=True):
+            encoder = SymbolEncoder(self._tables)
+            for section in sections:
+                encoder.encode(section.symbols, section.tables)
+            payloads.append(Payload(level.to_bytes(PARAMETERS, "big"), (encoder.finish(),)))
+        return payloads
+
+    @torch.inference_mode()
+    def symbols(self, pictures: Tensor, levels: Sequence[int]) -> list[list[Section]]:
+        """What `encode` codes for each picture: the hyper-latents, then the four phases."""
+        rate = self._rate(levels)
+        height, width = pictures.shape[2:]
+        pixels = pad_to_blocks(pictures.to(self._device).float() / 255)
+        latents: Tensor = self._network.analysis(pixels - 0.5, rate) * self._network.gains(rate)
+        hyper = torch.round(self._network.prior.hyper_latents(latents))
+        sections = [[self._hyper_section(values)] for values in hyper]
+        unit = self._network.unit(rate)
+        normalised = latents / unit
+        weight = self._network.error_weight(rate)
+        inside = self._inside(height, width)
+
+        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
+            coded = (mask * inside).bool() & (index > 0)
+            residual = ((normalised - mean) * unit).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            symbols = rate_distortion_round(residual, weight, lambda s: self._bits(s, index)) * coded
+            for number, chosen in enumerate(coded):
+                sections[number].append(
+                    Section(_integers(symbols[number][chosen]), _tables_of(index[number][chosen]))
+                )
+            return Quantised(symbols, symbols / unit)
+
+        self._network.prior.walk(hyper, rate, latents.shape[1], quantise)
+        return sections
+
+    @torch.inference_mode()
+    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
+        """Pixels of streams of one size; see the contract."""
+        rate = self._rate([_level(payload) for payload in payloads])
+        latents = self.decode_latents(payloads, width, height, rate)
+        pixels: Tensor = self._network.synthesis(latents * self._network.inverse_gains(rate), rate)
+        pixels = pixels[:, :, :height, :width]
+        return ((pixels + 0.5) * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+
+    def decode_latents(self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor) -> Tensor:
+        """Symbols plus means in quantisation steps: [B, C, H, W].
+
+        Raises:
+            DecodeError: a stream is not what `encode` writes for this size.
+        """
+        if any(len(payload.sections) != 1 for payload in payloads):
+            raise DecodeError("a nic2026 picture has exactly one DATA section")
+        decoders = [SymbolDecoder(self._tables, payload.sections[0]) for payload in payloads]
+        cells = (-(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK))
+        shape = (self._network.shape.hyper, *cells)
+        tables = hyper_tables(shape)
+        hyper = np.stack([decoder.decode(tables).reshape(shape) for decoder in decoders])
+        if np.abs(hyper).max() > HYPER_LIMIT:
+            raise DecodeError("hyper-latent out of range")
+        unit = self._network.unit(rate)
+        inside = self._inside(height, width)
+
+        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
+            coded = (mask * inside).bool() & (index > 0)
+            symbols = torch.zeros_like(mean)
+            for number, decoder in enumerate(decoders):
+                chosen = coded[number]
+                values = decoder.decode(_tables_of(index[number][chosen]))
+                symbols[number][chosen] = torch.from_numpy(values).to(mean)
+            return Quantised(symbols, symbols / unit)
+
+        hyper_latents = torch.from_numpy(hyper).to(self._device, torch.float32)
+        latents: Tensor = self._network.prior.walk(hyper_latents, rate, self._network.shape.latents, quantise)
+        for decoder in decoders:
+            decoder.finish()
+        return latents * unit
+
+    def _rate(self, levels: Sequence[int]) -> Tensor:
+        return torch.tensor(levels, dtype=torch.float32, device=self._device) / RATE_LEVELS
+
+    def _hyper_section(self, values: Tensor) -> Section:
+        return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
+
+    def _inside(self, height: int, width: int) -> Tensor:
+        """1 where a latent's block has a pixel of the picture, 0 where it is all padding: [H, W]."""
+        cells = (-(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK))
+        inside = torch.zeros(*(side * (HYPER_BLOCK // BLOCK) for side in cells), device=self._device)
+        inside[: -(-height // BLOCK), : -(-width // BLOCK)] = 1
+        return inside
+
+    def _bits(self, symbols: Tensor, index: Tensor) -> Tensor:
+        centre = self._costs.shape[1] // 2
+        return self._costs[index.long(), symbols.clamp(-centre, centre).long() + centre]
+
+
+def hyper_tables(shape: tuple[int, ...]) -> Symbols:
+    """Table of every hyper-latent of [hyper, h, w], flattened: the channels' tables follow the scales'."""
+    channels = np.arange(SCALE_COUNT, SCALE_COUNT + shape[0], dtype=np.int32)
+    return np.repeat(channels, shape[1] * shape[2])
+
+
+def pad_to_blocks(pixels: Tensor) -> Tensor:
+    """Repeat the last row and column up to multiples of 64: [B, 3, H, W]."""
+    height, width = pixels.shape[2:]
+    return F.pad(pixels, (0, -width % HYPER_BLOCK, 0, -height % HYPER_BLOCK), mode="replicate")
+
+
+def _integers(symbols: Tensor) -> Symbols:
+    return symbols.to(torch.int32).cpu().numpy()
+
+
+def _tables_of(index: Tensor) -> npt.NDArray[Any]:
+    return index.to(torch.uint8).cpu().numpy()
+
+
+def _level(payload: Payload) -> int:
+    if len(payload.parameters) != PARAMETERS:
+        raise DecodeError(f"nic2026 has {PARAMETERS} parameter bytes, this picture {len(payload.parameters)}")
+    return int.from_bytes(payload.parameters, "big")
+
+
+def load(path: Path, device: str) -> Nic2026:
+    """The codec from a weights file; see pillow_neural.training.export for what is in it."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        shape = NetworkShape(**json.loads(file.metadata()["network_shape"]))
+    network = TransformCodec(shape)
+    unpack(network, tensors)
+    tables = FrequencyTables.from_arrays(
+        tensors["tables.frequencies"].numpy(), tensors["tables.lengths"].numpy()
+    )
+    levels: list[int] = tensors["calibration.levels"].tolist()
+    rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
+    return Nic2026(network, tables, levels, rates, torch.device(device))

@@ -1,0 +1,34 @@
+"""The registry of codecs: name -> CodecInfo. Imports no codec."""
+
+from __future__ import annotations
+
+from pillow_neural.codecs.contract import CodecInfo
+
+DEFAULT_CODEC = "nic2026"
+
+_CODECS = (
+    CodecInfo(
+        name="nic2026",
+        module="pillow_neural.codecs.nic2026",
+        title="the default codec: all rates in one model, integer scales, phased means",
+        paper="this project",
+    ),
+)
+
+
+def codecs() -> tuple[CodecInfo, ...]:
+    """All registered codecs, the default one first."""
+    return _CODECS
+
+
+def codec_info(name: str) -> CodecInfo:
+    """The codec of this name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    for info in _CODECS:
+        if info.name == name:
+            return info
+    known = ", ".join(info.name for info in _CODECS)
+    raise ValueError(f"unknown codec {name!r}; registered codecs: {known}")

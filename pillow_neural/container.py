@@ -1,0 +1,287 @@
+"""The .nic container: a checked header with a table of chunks, then the chunks themselves.
+
+FORMAT.md beside this file specifies every byte. This module knows neither pixels nor codecs.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+MAGIC = b"\x89NIC\r\n\x1a\n"
+MODES = ("L", "LA", "RGB", "RGBA")
+
+_VERSION = 1
+_MAX_SIDE = 2**24 - 1
+_MAX_BODY = 2**20
+_MAX_CHUNKS = 65_535
+_MAX_CHUNK_LENGTH = 2**31 - 1
+_MAX_VARINT_BYTES = 5
+_WEIGHTS_ID_BYTES = 8
+_BLOCK = 2**18
+
+_CODEC_NAME = r"[a-z0-9_-]{1,32}"
+_CHUNK_KIND = r"[A-Za-z][A-Za-z0-9]{3}"
+_KNOWN_CRITICAL = frozenset({"DATA", "ALPH"})
+_AT_MOST_ONCE = ("ALPH", "exif", "iccp", "xmpd")
+
+
+class HeaderError(SyntaxError):
+    """The bytes are not a .nic file, or its header is damaged, impossible or of a later version."""
+
+
+class DamagedFileError(OSError):
+    """The header is sound, but a chunk is cut short or fails its checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What one .nic file says about itself before any chunk.
+
+    Attributes:
+        width, height: picture size in pixels, each 1 to 2**24 - 1.
+        mode: one of `MODES`.
+        codec: codec name, 1 to 32 characters of `[a-z0-9_-]`.
+        weights: first 8 bytes of the SHA-256 of the weights file.
+        parameters: 0 to 255 bytes whose meaning is private to the codec.
+
+    Raises:
+        ValueError: a field is outside the range above.
+    """
+
+    width: int
+    height: int
+    mode: str
+    codec: str
+    weights: bytes
+    parameters: bytes
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= _MAX_SIDE and 1 <= self.height <= _MAX_SIDE):
+            raise ValueError(f"picture size {self.width}x{self.height} is outside 1..{_MAX_SIDE}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
+        if not re.fullmatch(_CODEC_NAME, self.codec):
+            raise ValueError(f"codec name {self.codec!r} is not 1 to 32 characters of a-z, 0-9, _ and -")
+        if len(self.weights) != _WEIGHTS_ID_BYTES:
+            raise ValueError(f"the weights id has {len(self.weights)} bytes, not {_WEIGHTS_ID_BYTES}")
+        if len(self.parameters) > 255:
+            raise ValueError(f"{len(self.parameters)} bytes of codec parameters are more than 255")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk to write: `kind` is four ASCII characters, upper case first if critical."""
+
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """Where one chunk lies: `offset` in bytes from the magic, `length` in bytes, CRC-32 of its data."""
+
+    kind: str
+    offset: int
+    length: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A file's header and its chunk table, in file order."""
+
+    header: Header
+    entries: tuple[ChunkEntry, ...]
+
+    def of_kind(self, kind: str) -> tuple[ChunkEntry, ...]:
+        """Return the entries of one kind, in file order; empty if there are none."""
+        return tuple(entry for entry in self.entries if entry.kind == kind)
+
+
+def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
+    """Return a whole .nic file.
+
+    Raises:
+        ValueError: a chunk kind is malformed, unknown and critical, or repeated where only one is
+            allowed; a chunk exceeds 2**31 - 1 bytes; there are more than 65,535 chunks.
+    """
+    _check_kinds([chunk.kind for chunk in chunks])
+    name = header.codec.encode("ascii")
+    body = bytearray([MODES.index(header.mode)])
+    body += _varint(header.width) + _varint(header.height)
+    body += bytes([len(name)]) + name + header.weights
+    body += bytes([len(header.parameters)]) + header.parameters
+    body += _varint(len(chunks))
+    for chunk in chunks:
+        _check_length(chunk.kind, len(chunk.data))
+        body += chunk.kind.encode("ascii") + _varint(len(chunk.data))
+        body += zlib.crc32(chunk.data).to_bytes(4)
+    checked = _preamble(len(body)) + body
+    return b"".join([MAGIC, checked, zlib.crc32(checked).to_bytes(4), *(chunk.data for chunk in chunks)])
+
+
+def read_index(fp: BinaryIO) -> Index:
+    """Read the header and chunk table from the current position of `fp`, and nothing beyond them.
+
+    At most about 1 MiB is read; chunk data is neither read nor required to be there.
+
+    Raises:
+        HeaderError: the bytes are not a sound .nic header that this version understands.
+    """
+    try:
+        if _read_exactly(fp, len(MAGIC)) != MAGIC:
+            raise HeaderError("not a .nic file")
+        version = _read_exactly(fp, 1)[0]
+        if version != _VERSION:
+            raise HeaderError(f"version {version} of the .nic format is not supported")
+        length = _read_varint(fp)
+        if length > _MAX_BODY:
+            raise HeaderError(f"a .nic header of {length} bytes is longer than {_MAX_BODY}")
+        body = _read_exactly(fp, length)
+        checked = _preamble(length) + body
+        if zlib.crc32(checked) != int.from_bytes(_read_exactly(fp, 4)):
+            raise HeaderError("the .nic header is damaged: its checksum does not match")
+        return _parse_body(body, first_offset=len(MAGIC) + len(checked) + 4)
+    except ValueError as error:
+        raise HeaderError(f"impossible .nic header: {error}") from error
+
+
+def read_chunk(fp: BinaryIO, entry: ChunkEntry, start: int = 0) -> bytes:
+    """Return one chunk's data, checked; memory grows only as bytes arrive.
+
+    Args:
+        fp: a seekable file.
+        entry: the chunk's place, from `read_index`.
+        start: position in `fp` of the file's magic.
+
+    Raises:
+        DamagedFileError: the chunk is truncated or its checksum does not match.
+    """
+    return b"".join(_checked_blocks(fp, entry, start))
+
+
+def verify(fp: BinaryIO, index: Index, start: int = 0) -> None:
+    """Check every chunk in bounded memory.
+
+    Raises:
+        DamagedFileError: a chunk is truncated or its checksum does not match.
+    """
+    for entry in index.entries:
+        for _ in _checked_blocks(fp, entry, start):
+            pass
+
+
+def _checked_blocks(fp: BinaryIO, entry: ChunkEntry, start: int) -> Iterator[bytes]:
+    fp.seek(start + entry.offset)
+    missing, checksum = entry.length, 0
+    while missing:
+        block = fp.read(min(missing, _BLOCK))
+        if not block:
+            found = entry.length - missing
+            raise DamagedFileError(
+                f"chunk {entry.kind} at byte {entry.offset} is truncated: {found} of {entry.length} bytes"
+            )
+        missing -= len(block)
+        checksum = zlib.crc32(block, checksum)
+        yield block
+    if checksum != entry.crc32:
+        raise DamagedFileError(
+            f"chunk {entry.kind} at byte {entry.offset} is damaged: its checksum does not match"
+        )
+
+
+def _parse_body(body: bytes, first_offset: int) -> Index:
+    fields = io.BytesIO(body)
+    mode = _read_exactly(fields, 1)[0]
+    if mode >= len(MODES):
+        raise ValueError(f"mode number {mode} is unknown")
+    header = Header(
+        mode=MODES[mode],
+        width=_read_varint(fields),
+        height=_read_varint(fields),
+        codec=_read_short(fields).decode("ascii"),
+        weights=_read_exactly(fields, _WEIGHTS_ID_BYTES),
+        parameters=_read_short(fields),
+    )
+    entries = tuple(_read_entries(fields, first_offset))
+    if fields.tell() != len(body):
+        raise ValueError("bytes are left after the chunk table")
+    return Index(header, entries)
+
+
+def _read_entries(fields: BinaryIO, first_offset: int) -> list[ChunkEntry]:
+    count = _read_varint(fields)
+    if count > _MAX_CHUNKS:
+        raise ValueError(f"{count} chunks are more than {_MAX_CHUNKS}")
+    entries, offset = [], first_offset
+    for _ in range(count):
+        kind = _read_exactly(fields, 4).decode("ascii")
+        length = _read_varint(fields)
+        _check_length(kind, length)
+        entries.append(ChunkEntry(kind, offset, length, int.from_bytes(_read_exactly(fields, 4))))
+        offset += length
+    _check_kinds([entry.kind for entry in entries])
+    return entries
+
+
+def _check_kinds(kinds: Sequence[str]) -> None:
+    if len(kinds) > _MAX_CHUNKS:
+        raise ValueError(f"{len(kinds)} chunks are more than {_MAX_CHUNKS}")
+    for kind in set(kinds):
+        if not re.fullmatch(_CHUNK_KIND, kind):
+            raise ValueError(f"chunk kind {kind!r} is not a letter and three letters or digits")
+        if kind[0].isupper() and kind not in _KNOWN_CRITICAL:
+            raise ValueError(f"chunk {kind} is needed to read this picture but unknown to this version")
+    for kind in _AT_MOST_ONCE:
+        if kinds.count(kind) > 1:
+            raise ValueError(f"chunk {kind} occurs more than once")
+
+
+def _check_length(kind: str, length: int) -> None:
+    if length > _MAX_CHUNK_LENGTH:
+        raise ValueError(f"chunk {kind} of {length} bytes is longer than {_MAX_CHUNK_LENGTH}")
+
+
+def _preamble(body_length: int) -> bytes:
+    return bytes([_VERSION]) + _varint(body_length)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(0x80 | value & 0x7F)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(fp: BinaryIO) -> int:
+    value = 0
+    for position in range(_MAX_VARINT_BYTES):
+        byte = _read_exactly(fp, 1)[0]
+        value |= (byte & 0x7F) << 7 * position
+        if byte < 0x80:
+            if byte == 0 and position:
+                raise ValueError("a variable-length integer is longer than it need be")
+            return value
+    raise ValueError(f"a variable-length integer has more than {_MAX_VARINT_BYTES} bytes")
+
+
+def _read_short(fp: BinaryIO) -> bytes:
+    return _read_exactly(fp, _read_exactly(fp, 1)[0])
+
+
+def _read_exactly(fp: BinaryIO, length: int) -> bytes:
+    blocks = []
+    while length:
+        block = fp.read(min(length, _BLOCK))
+        if not block:
+            raise HeaderError("the .nic header ends too early")
+        blocks.append(block)
+        length -= len(block)
+    return b"".join(blocks)

@@ -1,0 +1,152 @@
+"""Convolutions in exact integer arithmetic, trained as such.
+
+What the entropy coder is told must be the same on every machine (Balle et al. 2019, "Integer networks for
+data compression with latent-variable models"). Activations are whole numbers of at most 7 bits, weights lie
+on a dyadic grid w = n * 2**-shift with |n| <= 127 and one shift an output channel. Every partial sum is then
+a multiple of 2**-shift below 2**24 of them, which float32 holds exactly: order of summation, threads,
+memory layout and device cannot matter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATION_LIMIT = 127
+WEIGHT_LIMIT = 127
+EXACT_LIMIT = 2**24
+MAX_SHIFT = 20
+
+
+def straight_through(value: Tensor, quantised: Tensor) -> Tensor:
+    """The quantised value with the gradient of the value (Theis et al. 2017, eq. 4).
+
+    Exactly the quantised value where no gradient is recorded; within float rounding of it in training.
+    """
+    if not torch.is_grad_enabled():
+        return quantised
+    return value + (quantised - value).detach()
+
+
+def round_half_up(value: Tensor) -> Tensor:
+    """floor(value + 1/2), exact for dyadic values; unlike torch.round, without ties to even."""
+    return torch.floor(value + 0.5)
+
+
+class _RestoringClamp(torch.autograd.Function):
+    """clamp whose gradient survives outside the range when a step along it would lead back inside."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, value: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.range = (low, high)  # type: ignore[attr-defined]
+        return value.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (value,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        low, high = ctx.range  # type: ignore[attr-defined]
+        gradient = gradients[0]
+        keep = ((value >= low) | (gradient < 0)) & ((value <= high) | (gradient > 0))
+        return gradient * keep, None, None
+
+
+def restoring_clamp(value: Tensor, low: float, high: float) -> Tensor:
+    """Clamp to low..high, keeping the gradients that lead back into the range."""
+    clamped: Tensor = _RestoringClamp.apply(value, low, high)  # type: ignore[no-untyped-call]
+    return clamped
+
+
+def integer_activation(value: Tensor) -> Tensor:
+    """Whole numbers 0..127 (a ReLU with a ceiling), straight through for the gradient."""
+    clamped = restoring_clamp(value, 0, ACTIVATION_LIMIT)
+    return straight_through(clamped, round_half_up(clamped))
+
+
+class IntegerConv2d(nn.Module):
+    """A convolution (kernel 1 or 3, stride 1, zero padding) with weights and biases on a dyadic grid.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: 1 or 3.
+        bias_unit: how many units of the output one unit of the bias parameter is, so that biases learn at
+            the pace of the weights though activations count in whole numbers.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, bias_unit: float = 64.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias_unit = bias_unit
+        self._frozen = False
+
+    def shift(self) -> Tensor:
+        """Binary places of each output channel's grid, [outputs], the most that keep |n| <= 127."""
+        largest = self.weight.detach().abs().amax(dim=(1, 2, 3)).clamp_min(2.0**-MAX_SHIFT)
+        return torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(0, MAX_SHIFT)
+
+    def grid(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases rounded to the grid, with the gradient of the parameters."""
+        if self._frozen:
+            return self.weight, self.bias * self.bias_unit
+        unit = torch.exp2(self.shift())
+        cube = unit[:, None, None, None]
+        rounded = round_half_up(self.weight * cube).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) / cube
+        bias = self.bias * self.bias_unit
+        return (
+            straight_through(self.weight, rounded),
+            straight_through(bias, round_half_up(bias * unit) / unit),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] of whole numbers -> [B, outputs, H, W] on the grid.
+
+        Without gradients the sum is taken tap by tap as matrix products, which no library computes by
+        Winograd or Fourier transforms: the result is exact.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            weight, bias = self.grid()
+            if torch.is_grad_enabled():
+                return F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
+            return exact_convolution(features, weight, bias)
+
+    @torch.no_grad()
+    def integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is stored: weights int8, biases int32 and shifts int8, weight = integer * 2**-shift."""
+        shift = self.shift()
+        unit = torch.exp2(shift)
+        weight, bias = self.grid()
+        return (
+            torch.round(weight * unit[:, None, None, None]).to(torch.int8),
+            torch.round(bias * unit).to(torch.int32),
+            shift.to(torch.int8),
+        )
+
+    @torch.no_grad()
+    def freeze(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        """Take stored integers; from then on the parameters are used as they are, never rounded again."""
+        unit = torch.exp2(-shift.float())
+        self.weight.copy_(weight.float() * unit[:, None, None, None])
+        self.bias.copy_(bias.float() * unit / self.bias_unit)
+        self._frozen = True
+
+    def largest_sum(self, largest_inputs: Tensor) -> int:
+        """Bound on every partial sum, in grid units, for inputs [inputs] of at most these magnitudes."""
+        weight, bias, _ = self.integers()
+        sums = (weight.double().abs().sum(dim=(2, 3)) * largest_inputs.double()).sum(dim=1)
+        return int((sums + bias.double().abs()).max().item())
+
+
+def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A zero-padded stride 1 convolution as one matrix product a tap, in full float32."""
+    kernel = weight.shape[-1]
+    margin = kernel // 2
+    batch, _, height, width = features.shape
+    padded = F.pad(features, (margin, margin, margin, margin))
+    total = bias[:, None].expand(batch, -1, height * width)
+    for row in range(kernel):
+        for column in range(kernel):
+            tap = padded[:, :, row : row + height, column : column + width].flatten(2)
+            total = total + weight[:, :, row, column] @ tap
+    return total.reshape(batch, -1, height, width)

@@ -1,0 +1,296 @@
+"""Entropy model of the default codec: integer scales, float means, four phases.
+
+    latents r --asinh--> hyper analysis --round--> z --+--> hyper synthesis (float)   --> mean features
+                                                       +--> hyper synthesis (integer) --> scale features
+    phase k = 0..3:
+        scale index = integer network(scale features, |symbols| of phases < k)        <- all the coder sees
+        mean        = linear 3x3 + network(mean features, decoded latents of phases < k)
+        symbol      = round(r - mean);   decoded r = symbol + mean
+
+The scale index is computed from integers in integer arithmetic, so every machine decodes the same symbols;
+the mean may differ in its last float bits without harm (the split of JPEG AI). The scale context from
+integer symbols of earlier phases gives back what decoupling the two costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, logistic_bits, scale_of_index
+from pillow_neural.networks.integer import (
+    ACTIVATION_LIMIT,
+    IntegerConv2d,
+    integer_activation,
+    restoring_clamp,
+    straight_through,
+)
+from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
+from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.rate import RateCurve
+from pillow_neural.networks.residual import LEAK
+
+RATE_LEVELS = 65_535
+HYPER_LIMIT = 15
+HYPER_UNIT = 8
+CONTEXT_LIMIT = 12
+CONTEXT_UNIT = 4
+
+
+class PriorOutput(NamedTuple):
+    """Decoded latents [B, C, H, W] in quantisation steps and their estimated bits [B]."""
+
+    latents: Tensor
+    bits: Tensor
+
+
+class Quantised(NamedTuple):
+    """Symbols of one phase and what they stand for, normalised; both [B, C, H, W]."""
+
+    symbols: Tensor
+    residual: Tensor
+
+
+Quantiser = Callable[[Tensor, Tensor, Tensor], Quantised]
+
+
+def rate_plane(rate: Tensor, like: Tensor) -> Tensor:
+    """The rate position [B] as one plane of whole numbers 0..127, the size of like: [B, 1, H, W].
+
+    Computed from the whole rate level, so that no rounding of floats can move it.
+    """
+    level = torch.round(rate * RATE_LEVELS).long()
+    plane = (level * ACTIVATION_LIMIT + RATE_LEVELS // 2) // RATE_LEVELS
+    return plane[:, None, None, None].expand(-1, 1, *like.shape[2:]).to(like.dtype)
+
+
+def _noisy(value: Tensor) -> Tensor:
+    """What quantisation does to the rate: uniform noise in training (Balle et al. 2017), else rounding."""
+    return value + torch.rand_like(value) - 0.5 if torch.is_grad_enabled() else torch.round(value)
+
+
+class HyperSynthesis(nn.Sequential):
+    """Mean features from hyper-latents: [B, hyper, h, w] -> [B, features, 4h, 4w], in float."""
+
+    def __init__(self, hyper: int, features: int) -> None:
+        super().__init__(
+            nn.Conv2d(hyper, 4 * features, 1),
+            nn.PixelShuffle(2),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(features, features, 3, padding=1),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(features, 4 * features, 1),
+            nn.PixelShuffle(2),
+            nn.LeakyReLU(LEAK),
+        )
+
+
+class IntegerHyperSynthesis(nn.Module):
+    """Scale features from hyper-latents, in integers: [B, hyper, h, w] -> 0..127 [B, features, 4h, 4w]."""
+
+    def __init__(self, hyper: int, features: int) -> None:
+        super().__init__()
+        self.up = IntegerConv2d(hyper + 1, 4 * features)
+        self.mix = IntegerConv2d(features, features, 3)
+        self.up_again = IntegerConv2d(features, 4 * features)
+        for layer in (self.up, self.mix, self.up_again):
+            nn.init.constant_(layer.bias, 0.5)
+
+    def forward(self, hyper_latents: Tensor, rate: Tensor) -> Tensor:
+        """Scale features of whole hyper-latents and rate [B]."""
+        scaled = hyper_latents.clamp(-HYPER_LIMIT, HYPER_LIMIT) * HYPER_UNIT
+        features = torch.cat([scaled, rate_plane(rate, scaled)], 1)
+        features = F.pixel_shuffle(integer_activation(self.up(features)), 2)
+        features = integer_activation(self.mix(features))
+        return F.pixel_shuffle(integer_activation(self.up_again(features)), 2)
+
+
+class ScalePhase(nn.Module):
+    """Scale index of one phase, in integers; see the module's diagram."""
+
+    def __init__(self, latents: int, features: int, hidden: int, has_context: bool) -> None:
+        super().__init__()
+        self.from_features = IntegerConv2d(features, hidden)
+        self.from_context = IntegerConv2d(latents, hidden, 3) if has_context else None
+        self.mix = IntegerConv2d(hidden, hidden)
+        self.to_index = IntegerConv2d(hidden + 1, latents, bias_unit=16.0)
+        nn.init.constant_(self.from_features.bias, 0.5)
+        nn.init.constant_(self.mix.bias, 0.5)
+        with torch.no_grad():
+            self.to_index.weight.mul_(0.2)
+
+    def forward(self, features: Tensor, magnitudes: Tensor, rate: Tensor) -> Tensor:
+        """Index, real and unbounded in training, 0..63 and whole without gradients: [B, latents, H, W].
+
+        Args:
+            features: 0..127, [B, features, H, W].
+            magnitudes: |symbols| of earlier phases and zeros, [B, latents, H, W].
+            rate: [B].
+        """
+        total: Tensor = self.from_features(features)
+        if self.from_context is not None:
+            total = total + self.from_context(magnitudes.clamp(max=CONTEXT_LIMIT) * CONTEXT_UNIT)
+        hidden = integer_activation(self.mix(integer_activation(total)))
+        index = self.to_index(torch.cat([hidden, rate_plane(rate, hidden)], 1))
+        return index if torch.is_grad_enabled() else torch.floor(index + 0.5).clamp(0, SCALE_COUNT - 1)
+
+
+class MeanPhase(nn.Module):
+    """Mean of one phase from the mean features and what is decoded, both normalised; in float.
+
+    The linear part runs only where its group is decoded: for each of the four parities one convolution of
+    stride 2 to a quarter of the channels. Its weights are stored group after group. Both parts shrink or
+    grow with the rate, as the share of quantisation noise in what is decoded does.
+    """
+
+    def __init__(self, phase: int, latents: int, features: int, hidden: int, knots: int) -> None:
+        super().__init__()
+        self.phase = phase
+        self.from_features = nn.Conv2d(features, hidden, 1)
+        self.mix = nn.Conv2d(hidden, hidden, 1)
+        self.to_mean = nn.Conv2d(hidden, latents, 1)
+        nn.init.zeros_(self.to_mean.weight)
+        self.from_context = nn.Conv2d(latents, hidden, 3, padding=1, bias=False) if phase else None
+        self.linear = nn.Parameter(torch.zeros(latents, latents, 3, 3)) if phase else None
+        self.hidden_strength = RateCurve(torch.zeros(knots, hidden))
+        self.linear_strength = RateCurve(torch.zeros(knots, latents)) if phase else None
+
+    def forward(self, features: Tensor, decoded: Tensor, rate: Tensor) -> Tensor:
+        """Means, normalised: [B, latents, H, W], of use where this phase decodes.
+
+        Args:
+            features: mean features, [B, features, H, W].
+            decoded: normalised latents of earlier phases and zeros, [B, latents, H, W].
+            rate: [B].
+        """
+        total = self.from_features(features)
+        if self.from_context is not None:
+            total = total + self.from_context(decoded)
+        hidden = F.leaky_relu(total, LEAK) * self.hidden_strength(rate)
+        mean: Tensor = self.to_mean(F.leaky_relu(self.mix(hidden), LEAK))
+        if self.linear_strength is None:
+            return mean
+        strength: Tensor = self.linear_strength(rate)
+        return mean + self.linear_prediction(decoded) * strength
+
+    def linear_prediction(self, decoded: Tensor) -> Tensor:
+        """The 3x3 linear prediction of this phase's latents; zeros elsewhere. Even H and W."""
+        assert self.linear is not None
+        batch, channels, height, width = decoded.shape
+        padded = F.pad(decoded, (1, 1, 1, 1))
+        cells = decoded.new_zeros(batch, channels // GROUPS, GROUPS, height // 2, 2, width // 2, 2)
+        groups = self.linear.to(decoded.dtype).chunk(GROUPS)
+        for parity in range(4):
+            row, column = divmod(parity, 2)
+            window = padded[:, :, row : row + height + 1, column : column + width + 1]
+            group = group_at(self.phase, parity)
+            cells[:, :, group, :, row, :, column] = F.conv2d(window, groups[group], stride=2)
+        return cells.reshape(batch, channels, height, width)
+
+
+class PhasedPrior(nn.Module):
+    """The whole entropy model; see the module's diagram.
+
+    Args:
+        latents: channels C of the latents, a multiple of 4.
+        hyper: channels of the hyper-latents, at a quarter of the latents' height and width.
+        mean_features, scale_features, hidden: widths.
+        knots: of the curves over the rate.
+    """
+
+    def __init__(
+        self, latents: int, hyper: int, mean_features: int, scale_features: int, hidden: int, knots: int
+    ) -> None:
+        super().__init__()
+        self.hyper_analysis = nn.Sequential(
+            nn.Conv2d(latents, mean_features, 1),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(mean_features, mean_features, 3, stride=2, padding=1),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(mean_features, hyper, 3, stride=2, padding=1),
+        )
+        self.hyper_location = nn.Parameter(torch.zeros(hyper))
+        self.hyper_log_scale = nn.Parameter(torch.zeros(hyper))
+        self.hyper_synthesis = HyperSynthesis(hyper, mean_features)
+        self.scale_synthesis = IntegerHyperSynthesis(hyper, scale_features)
+        self.means = nn.ModuleList(MeanPhase(k, latents, mean_features, hidden, knots) for k in range(PHASES))
+        self.scales = nn.ModuleList(
+            ScalePhase(latents, scale_features, hidden, has_context=k > 0) for k in range(PHASES)
+        )
+
+    def hyper_latents(self, latents: Tensor) -> Tensor:
+        """Hyper-latents before rounding: [B, C, H, W], H and W multiples of 4 -> [B, hyper, H/4, W/4]."""
+        hyper: Tensor = self.hyper_analysis(torch.asinh(latents)).float()
+        return restoring_clamp(hyper, -HYPER_LIMIT, HYPER_LIMIT)
+
+    def forward(
+        self, latents: Tensor, unit: Tensor, rate: Tensor, error_weight: Tensor | None = None
+    ) -> PriorOutput:
+        """Estimated bits and straight-through latents.
+
+        Args:
+            latents: [B, C, H, W] in quantisation steps.
+            unit: expected magnitude of each channel in steps, [B, C, 1, 1].
+            rate: [B] in 0..1.
+            error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1]. With it
+                symbols are chosen as the encoder does and the rate is theirs; without it symbols are
+                rounded and the rate in training is that of noisy latents.
+        """
+        hyper = self.hyper_latents(latents)
+        scale = torch.exp(self.hyper_log_scale)[:, None, None]
+        bits = logistic_bits(_noisy(hyper), self.hyper_location[:, None, None], scale).sum(dim=(1, 2, 3))
+        hyper = straight_through(hyper, torch.round(hyper))
+
+        normalised = latents / unit
+        residuals, indices, chosen = (torch.zeros_like(latents) for _ in range(3))
+
+        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
+            nonlocal residuals, indices, chosen
+            residual = (normalised - mean) * mask
+            residuals, indices = residuals + residual, indices + index * mask
+            steps = residual.detach() * unit
+            if error_weight is None:
+                symbols = torch.round(steps)
+            else:
+                scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
+                symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
+            chosen = chosen + symbols
+            return Quantised(symbols, straight_through(residual, symbols / unit))
+
+        decoded = self.walk(hyper, rate, latents.shape[1], quantise)
+        scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
+        steps = residuals * unit
+        coded = _noisy(steps) if error_weight is None else straight_through(steps, chosen)
+        bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
+        return PriorOutput(decoded * unit, bits)
+
+    def walk(self, hyper: Tensor, rate: Tensor, channels: int, quantise: Quantiser) -> Tensor:
+        """Go through the phases: training, encoding and decoding differ in where symbols come from.
+
+        Args:
+            hyper: rounded hyper-latents [B, hyper, h, w].
+            rate: [B].
+            channels: C of the latents.
+            quantise: called once a phase with its mask [C, 4h, 4w] (0 or 1), scale indices and normalised
+                means (zero where the mask is), both [B, C, 4h, 4w]; returns symbols, zero where the mask is.
+
+        Returns:
+            Decoded latents, normalised, [B, C, 4h, 4w].
+        """
+        mean_features = self.hyper_synthesis(hyper)
+        scale_features = self.scale_synthesis(hyper, rate)
+        height, width = scale_features.shape[2:]
+        shape = (len(hyper), channels, height, width)
+        decoded, magnitudes = hyper.new_zeros(shape), hyper.new_zeros(shape)
+        for phase in range(PHASES):
+            mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
+            index = self.scales[phase](scale_features, magnitudes, rate)
+            mean = self.means[phase](mean_features, decoded, rate).float() * mask
+            symbols, residual = quantise(mask, index, mean)
+            magnitudes = magnitudes + symbols.abs()
+            decoded = decoded + residual + mean
+        return decoded

@@ -1,0 +1,96 @@
+"""The default codec's network: transforms, gains and entropy model in one module.
+
+pixels --analysis--> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y' --synthesis--> pixels
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.networks.prior import PhasedPrior
+from pillow_neural.networks.rate import RateCurve
+from pillow_neural.networks.transform import Analysis, Synthesis
+
+HYPER_BLOCK = 64
+SMALLEST_LAMBDA = 10.0
+LARGEST_LAMBDA = 25_000.0
+
+
+class TrainingOutput(NamedTuple):
+    """Reconstruction [B, 3, H, W] in 0..1 (not clamped) and estimated bits of each picture [B]."""
+
+    reconstruction: Tensor
+    bits: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """Widths and depths; stored with the weights."""
+
+    latents: int = 256
+    features: int = 128
+    analysis_blocks: int = 2
+    synthesis_blocks: int = 3
+    hyper: int = 64
+    mean_features: int = 128
+    scale_features: int = 64
+    hidden: int = 96
+    knots: int = 6
+
+
+def lambda_of_rate(rate: Tensor) -> Tensor:
+    """Weight of the squared error at rate position 0..1, log-linear: loss = bpp + lambda * MSE."""
+    ratio = math.log(LARGEST_LAMBDA / SMALLEST_LAMBDA)
+    return SMALLEST_LAMBDA * torch.exp(rate * ratio)
+
+
+def initial_log_gains(shape: NetworkShape) -> Tensor:
+    """Optimal for uniform quantisation at high rate: lambda = 18 / ln 2 * gain**2; [knots, C]."""
+    rate = torch.linspace(0, 1, shape.knots)
+    gains = torch.sqrt(lambda_of_rate(rate) * math.log(2) / 18)
+    return torch.log(gains)[:, None].expand(-1, shape.latents).contiguous()
+
+
+class TransformCodec(nn.Module):
+    """All trained parts of the default codec; forward is the training side."""
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.analysis = Analysis(shape.latents, shape.features, shape.analysis_blocks, shape.knots)
+        self.synthesis = Synthesis(shape.latents, shape.features, shape.synthesis_blocks, shape.knots)
+        self.prior = PhasedPrior(
+            shape.latents, shape.hyper, shape.mean_features, shape.scale_features, shape.hidden, shape.knots
+        )
+        log_gains = initial_log_gains(shape)
+        self.gains = RateCurve(log_gains)
+        self.inverse_gains = RateCurve(-log_gains)
+
+    def unit(self, rate: Tensor) -> Tensor:
+        """Expected magnitude of each latent in quantisation steps: rate [B] -> [B, C, 1, 1]."""
+        gains: Tensor = self.gains(rate).detach()
+        return self.synthesis.spread[:, None, None] * gains
+
+    def error_weight(self, rate: Tensor) -> Tensor:
+        """Bits that a squared quantisation step of error in a latent is worth, [B, C, 1, 1].
+
+        lambda * MSE of a picture, spread over the three samples of a pixel and seen through an (almost)
+        orthonormal synthesis.
+        """
+        inverse_gains: Tensor = self.inverse_gains(rate).detach()
+        return lambda_of_rate(rate)[:, None, None, None] / 3 * inverse_gains.square()
+
+    def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
+        """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.
+
+        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding.
+        """
+        latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
+        weight = self.error_weight(rate) if as_coded else None
+        decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
+        return TrainingOutput(self.synthesis(decoded * self.inverse_gains(rate), rate) + 0.5, bits)

@@ -1,0 +1,1 @@
+"""Training of every codec: data, the loop, one recipe a codec."""

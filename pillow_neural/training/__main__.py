@@ -1,0 +1,53 @@
+"""Train a codec: python -m pillow_neural.training nic2026 --data pictures/ --minutes 60."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+from pathlib import Path
+
+import torch
+
+from pillow_neural.training.data import CropSampler, load_pictures
+from pillow_neural.training.loop import LoopOptions, train
+from pillow_neural.training.recipe import Recipe
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pillow_neural.training", description=__doc__)
+    parser.add_argument("codec", help="name of the recipe, such as nic2026")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="tar files or folders")
+    parser.add_argument("--minutes", type=float, required=True, help="wall-clock limit")
+    parser.add_argument("--folder", type=Path, help="checkpoints (default: runs/CODEC)")
+    parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--crop", type=int, help="side of the crops in pixels")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    recipe: Recipe = importlib.import_module(f"pillow_neural.training.recipes.{arguments.codec}").RECIPE
+    crop = arguments.crop or recipe.crop
+    pictures = load_pictures(arguments.data, validation=False, smallest_side=crop)
+    logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)
+    options = LoopOptions(
+        minutes=arguments.minutes,
+        folder=arguments.folder or Path("runs") / arguments.codec,
+        seed=arguments.seed,
+        batch=arguments.batch or recipe.batch,
+        learning_rate=arguments.learning_rate or recipe.learning_rate,
+        resume=arguments.resume,
+        device=torch.device(arguments.device),
+    )
+    train(recipe, CropSampler(pictures, crop, arguments.seed), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The training loop of every codec: seeded, resumable, limited by time, with EMA weights."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.networks.packing import channels_last
+from pillow_neural.training.data import CropSampler, prefetch
+from pillow_neural.training.recipe import Recipe
+
+LOG = logging.getLogger(__name__)
+
+HOLD = 0.55
+FINAL_RATE = 0.01
+WARM_UP_STEPS = 200
+EMA_DECAY = 0.998
+CLIP_NORM = 1.0
+LOG_SECONDS = 30.0
+CHECKPOINT_SECONDS = 150.0
+SLOW_FACTOR = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """Limits and places of one run.
+
+    Attributes:
+        minutes: wall-clock length; the learning rate is held, then falls to 1 % at the end.
+        folder: receives checkpoint.pt.
+        resume: continue from the folder's checkpoint, with a schedule of its own.
+    """
+
+    minutes: float
+    folder: Path
+    seed: int
+    batch: int
+    learning_rate: float
+    resume: bool
+    device: torch.device
+
+
+def schedule(progress: float) -> float:
+    """Learning-rate factor at 0..1 of the time: held, then a cosine to 1 %."""
+    if progress < HOLD:
+        return 1.0
+    fall = min(1.0, (progress - HOLD) / (1 - HOLD))
+    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * fall))
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """bfloat16 where the device multiplies it in hardware, else None for float32."""
+    if device.type == "cuda" or torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16
+    return None
+
+
+class Trainer:
+    """Network, optimiser, EMA and counters of one run; save and load keep them together."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module, options: LoopOptions) -> None:
+        self.recipe = recipe
+        self.options = options
+        self.network = channels_last(network.to(options.device))
+        slow = [p for n, p in self.network.named_parameters() if any(s in n for s in recipe.slow)]
+        fast = [p for n, p in self.network.named_parameters() if not any(s in n for s in recipe.slow)]
+        self.optimiser = torch.optim.Adam(
+            [{"params": fast, "factor": 1.0}, {"params": slow, "factor": SLOW_FACTOR}],
+            lr=options.learning_rate,
+            fused=True,
+        )
+        self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
+        self.steps = 0
+        self.seconds = 0.0
+        self.pixels = 0
+
+    def checkpoint(self) -> None:
+        """Write network, EMA, optimiser and counters to the folder, atomically."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "pixels": self.pixels,
+        }
+        self.options.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.options.folder / "checkpoint.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.options.folder / "checkpoint.pt")
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint."""
+        state = torch.load(self.options.folder / "checkpoint.pt", self.options.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = state["average"]
+        self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
+
+    def update(self, batch: Tensor, random: torch.Generator, factor: float) -> list[float]:
+        """One optimiser step; returns loss, bpp, PSNR and the gradient's norm."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.options.learning_rate * group["factor"] * factor
+        dtype = autocast_dtype(self.options.device)
+        with torch.autocast(self.options.device.type, dtype, enabled=dtype is not None):
+            result = self.recipe.step(self.network, batch.to(self.options.device), random)
+        self.optimiser.zero_grad(set_to_none=True)
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.steps += 1
+        self.pixels += batch.shape[0] * batch.shape[2] * batch.shape[3]
+        self._average()
+        return [result.loss.item(), result.bpp.item(), result.psnr.item(), norm.item()]
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self.steps) / (10 + self.steps))
+        current = self.network.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [current[n] for n in self.average], 1 - decay)
+
+
+def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer:
+    """Train one codec for the given minutes; the result's EMA is its weights."""
+    torch.manual_seed(options.seed)
+    random = torch.Generator().manual_seed(options.seed)
+    network = recipe.build()
+    if not options.resume:
+        recipe.initialise(network, sampler)
+    trainer = Trainer(recipe, network, options)
+    if options.resume:
+        trainer.resume()
+    start = last_log = last_checkpoint = time.monotonic()
+    sums, count = torch.zeros(4), 0
+    for batch in prefetch(sampler, options.batch):
+        now = time.monotonic()
+        progress = (now - start) / (60 * options.minutes)
+        if progress >= 1:
+            break
+        factor = schedule(progress) * min(1.0, (trainer.steps + 1) / WARM_UP_STEPS)
+        sums += torch.tensor(trainer.update(batch, random, factor))
+        count += 1
+        trainer.seconds += time.monotonic() - now
+        if now - last_log > LOG_SECONDS:
+            loss, bpp, psnr, norm = (sums / count).tolist()
+            speed = count * options.batch * batch.shape[2] * batch.shape[3] / (now - last_log) / 1e6
+            LOG.info(
+                "step %d  %.1f min  loss %.4f  bpp %.4f  PSNR %.2f  norm %.2f  rate %.2f  %.3f Mpixel/s",
+                trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, factor, speed,
+            )  # fmt: skip
+            sums, count, last_log = torch.zeros(4), 0, now
+        if now - last_checkpoint > CHECKPOINT_SECONDS:
+            trainer.checkpoint()
+            last_checkpoint = now
+    trainer.checkpoint()
+    return trainer

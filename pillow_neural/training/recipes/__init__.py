@@ -1,0 +1,1 @@
+"""One recipe a codec: what the common loop needs to train it."""

@@ -1,0 +1,102 @@
+"""Weights file of the default codec: tables from counted symbols, calibration, range proofs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.codecs.contract import RATE_LEVELS
+from pillow_neural.codecs.nic2026 import Nic2026, Section
+from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.integer import ACTIVATION_LIMIT, EXACT_LIMIT, IntegerConv2d
+from pillow_neural.networks.packing import pack, unpack
+from pillow_neural.networks.prior import (
+    CONTEXT_LIMIT,
+    CONTEXT_UNIT,
+    HYPER_LIMIT,
+)
+from pillow_neural.networks.transform_codec import TransformCodec
+from pillow_neural.training.data import CropSampler, Pixels
+from pillow_neural.training.recipe import Packed
+from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, tables_of
+
+STATISTICS_BATCHES = 150
+STATISTICS_BATCH = 4
+CALIBRATION_POINTS = 13
+CONTAINER_BYTES = 50
+
+
+def prove_exact(network: TransformCodec) -> int:
+    """Largest possible partial sum of the integer networks, in grid units.
+
+    Raises:
+        OverflowError: float32 could not hold it exactly.
+    """
+    largest = 0
+    for name, module in network.named_modules():
+        if isinstance(module, IntegerConv2d):
+            limit = CONTEXT_LIMIT * CONTEXT_UNIT if name.endswith("from_context") else ACTIVATION_LIMIT
+            largest = max(largest, module.largest_sum(torch.full((module.weight.shape[1],), float(limit))))
+    if largest >= EXACT_LIMIT:
+        raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
+    return largest
+
+
+def _as_tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
+    levels = np.random.default_rng(0).integers(RATE_LEVELS + 1, size=(STATISTICS_BATCHES, STATISTICS_BATCH))
+    for batch_levels in levels.tolist():
+        for sections in codec.symbols(sampler.batch(STATISTICS_BATCH), batch_levels):
+            yield from sections
+
+
+def calibrate(codec: Nic2026, pictures: Sequence[Pixels]) -> tuple[list[int], list[float]]:
+    """Rate levels and the mean bits per pixel of whole files of these photographs at them."""
+    levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
+    rates = []
+    for level in levels:
+        bits = [
+            8 * (CONTAINER_BYTES + len(codec.encode(_as_tensor(p), [level])[0].sections[0]))
+            / (p.shape[0] * p.shape[1])
+            for p in pictures
+        ]  # fmt: skip
+        rates.append(float(np.mean(bits)))
+    return levels, np.maximum.accumulate(rates).tolist()
+
+
+def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pixels]) -> Packed:
+    """Everything `nic2026.load` needs, measured on the weights as they are stored."""
+    assert isinstance(network, TransformCodec)
+    largest = prove_exact(network)
+    tensors = pack(network)
+    stored = TransformCodec(network.shape)
+    unpack(stored, tensors)
+    prior = stored.prior
+    priors = gaussian_prior() + logistic_prior(
+        prior.hyper_location.detach(), prior.hyper_log_scale.detach(), HYPER_LIMIT
+    )
+    counts = count(
+        _statistics(_codec(stored, tables_of(priors)), sampler), [len(entries) for entries in priors]
+    )
+    tables = tables_of(priors, counts)
+    levels, rates = calibrate(_codec(stored, tables), held_out)
+    tensors |= {
+        "tables.frequencies": torch.from_numpy(tables.flat.copy()),
+        "tables.lengths": torch.from_numpy(tables.lengths.copy()),
+        "calibration.levels": torch.tensor(levels, dtype=torch.int32),
+        "calibration.bits_per_pixel": torch.tensor(rates, dtype=torch.float32),
+    }
+    shape = json.dumps(dataclasses.asdict(network.shape))
+    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest)})
+
+
+def _codec(network: TransformCodec, tables: FrequencyTables) -> Nic2026:
+    return Nic2026(network, tables, [0, RATE_LEVELS], [0.05, 2.0], torch.device("cpu"))

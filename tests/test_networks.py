@@ -1,0 +1,190 @@
+"""Layers: phases, integer convolutions, rate curves, quantisation, packing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pillow_neural.entropy.gaussian import gaussian_bits, index_of_scale, logistic_bits, scale_of_index
+from pillow_neural.networks.integer import (
+    ACTIVATION_LIMIT,
+    IntegerConv2d,
+    exact_convolution,
+    integer_activation,
+    restoring_clamp,
+    round_half_up,
+)
+from pillow_neural.networks.packing import pack, unpack
+from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
+from pillow_neural.networks.prior import MeanPhase, rate_plane
+from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.rate import RateCurve
+from pillow_neural.networks.residual import RateResidualBlock
+from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec, lambda_of_rate
+
+SMALL = NetworkShape(
+    latents=16, features=8, analysis_blocks=1, synthesis_blocks=1, hyper=4,
+    mean_features=8, scale_features=8, hidden=8, knots=3,
+)  # fmt: skip
+
+
+def test_phases_decode_every_latent_once() -> None:
+    masks = [phase_mask(k, 8, 4, 6, torch.device("cpu")) for k in range(PHASES)]
+    assert torch.stack(masks).sum(0).eq(1).all()
+
+
+def test_every_place_decodes_a_quarter_of_its_channels_in_each_phase() -> None:
+    for phase in range(PHASES):
+        mask = phase_mask(phase, 8, 2, 2, torch.device("cpu"))
+        assert mask.sum(0).eq(8 // GROUPS).all()
+        for parity in range(4):
+            row, column = divmod(parity, 2)
+            assert mask[group_at(phase, parity), row, column]
+
+
+def test_linear_prediction_fills_exactly_the_latents_of_its_phase() -> None:
+    mean = MeanPhase(2, latents=8, features=4, hidden=4, knots=2)
+    assert mean.linear is not None
+    torch.nn.init.ones_(mean.linear)
+    predicted = mean.linear_prediction(torch.ones(1, 8, 4, 4))[0]
+    assert torch.equal(predicted != 0, phase_mask(2, 8, 4, 4, torch.device("cpu")))
+
+
+def _integer_inputs(channels: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, ACTIVATION_LIMIT + 1, (2, channels, 9, 7), generator=generator).float()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_integer_convolution_equals_integer_arithmetic(kernel: int) -> None:
+    torch.manual_seed(0)
+    layer = IntegerConv2d(24, 10, kernel)
+    torch.nn.init.normal_(layer.bias)
+    weight, bias, shift = layer.integers()
+    inputs = _integer_inputs(24)
+    expected = F.conv2d(inputs.double(), weight.double(), bias.double(), padding=kernel // 2)
+    with torch.no_grad():
+        result = layer(inputs).double() * torch.exp2(shift.double())[:, None, None]
+    assert torch.equal(result, expected)
+    assert torch.equal(result, result.round())
+
+
+def test_integer_convolution_is_the_same_in_every_layout_and_after_freezing() -> None:
+    torch.manual_seed(0)
+    layer = IntegerConv2d(24, 10, 3)
+    inputs = _integer_inputs(24)
+    with torch.no_grad():
+        expected = layer(inputs)
+        assert torch.equal(layer(inputs.to(memory_format=torch.channels_last)), expected)
+        assert torch.equal(torch.cat([layer(part) for part in inputs.split(1)]), expected)
+        frozen = IntegerConv2d(24, 10, 3)
+        frozen.freeze(*layer.integers())
+        assert torch.equal(frozen(inputs), expected)
+
+
+def test_training_and_exact_convolution_agree() -> None:
+    torch.manual_seed(0)
+    layer = IntegerConv2d(24, 10, 3)
+    inputs = _integer_inputs(24)
+    trained = layer(inputs)
+    with torch.no_grad():
+        assert torch.allclose(trained, layer(inputs), rtol=1e-4, atol=1e-3)
+    trained.sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_largest_sum_is_reached_by_the_worst_input() -> None:
+    torch.manual_seed(0)
+    layer = IntegerConv2d(5, 3, 1)
+    weight, _, _ = layer.integers()
+    row = int(weight.double().abs().sum(dim=(1, 2, 3)).argmax())
+    inputs = torch.sign(weight[row].double()) * 7
+    reached = (weight[row].double() * inputs).sum().item()
+    assert layer.largest_sum(torch.full((5,), 7.0)) == reached
+
+
+def test_exact_convolution_matches_the_library() -> None:
+    torch.manual_seed(0)
+    features, weight, bias = torch.randn(2, 3, 8, 5), torch.randn(4, 3, 3, 3), torch.randn(4)
+    assert torch.allclose(
+        exact_convolution(features, weight, bias), F.conv2d(features, weight, bias, padding=1), atol=1e-5
+    )
+
+
+def test_activation_gives_whole_numbers_in_range() -> None:
+    values = torch.tensor([-3.0, 0.4, 0.5, 1.5, 126.6, 300.0])
+    with torch.no_grad():
+        assert integer_activation(values).tolist() == [0, 0, 1, 2, 127, 127]
+    assert round_half_up(torch.tensor([-0.5, 2.5])).tolist() == [0, 3]
+
+
+def test_clamp_keeps_gradients_that_lead_back() -> None:
+    values = torch.tensor([-1.0, -1.0, 2.0, 2.0], requires_grad=True)
+    (restoring_clamp(values, 0, 1) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [0, -1, 1, 0]
+
+
+def test_rate_curve_passes_through_its_knots_and_between_them() -> None:
+    curve = RateCurve(torch.tensor([[0.0], [1.0], [3.0]]))
+    logs = curve.log(torch.tensor([0.0, 0.25, 0.5, 1.0])).flatten()
+    assert logs.tolist() == pytest.approx([0, 0.5, 1, 3])
+
+
+def test_rate_plane_covers_the_whole_range_in_whole_numbers() -> None:
+    plane = rate_plane(torch.tensor([0.0, 0.5, 1.0]), torch.zeros(3, 1, 2, 2))
+    assert plane[:, 0, 0, 0].tolist() == [0, 64, 127]
+
+
+def test_new_residual_block_changes_nothing() -> None:
+    features = torch.randn(2, 8, 5, 5)
+    block = RateResidualBlock(8, knots=3)
+    assert torch.equal(block(features, torch.tensor([0.1, 0.9])), features)
+
+
+def test_scale_index_inverts_scale() -> None:
+    index = torch.arange(64.0)
+    assert torch.allclose(index_of_scale(scale_of_index(index)), index, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 9.0])
+def test_bits_are_those_of_a_distribution(scale: float) -> None:
+    values = torch.arange(-200.0, 201.0, dtype=torch.float64)
+    gaussian = torch.exp2(-gaussian_bits(values, torch.tensor(scale, dtype=torch.float64))).sum()
+    logistic = torch.exp2(-logistic_bits(values, torch.tensor(0.3), torch.tensor(scale))).sum()
+    assert gaussian.item() == pytest.approx(1, abs=1e-4)
+    assert logistic.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_rate_distortion_rounding_trades_bits_for_error() -> None:
+    residual = torch.tensor([0.6, -0.6, 0.4, 2.9])
+
+    def expensive(symbols: torch.Tensor) -> torch.Tensor:
+        return symbols.abs() * 5
+
+    heavy, light = torch.tensor(1e6), torch.tensor(1.0)
+    assert rate_distortion_round(residual, heavy, expensive).tolist() == [1, -1, 0, 3]
+    assert rate_distortion_round(residual, light, expensive).abs().tolist() == [0, 0, 0, 2]
+
+
+def test_packed_network_computes_the_same_integers() -> None:
+    torch.manual_seed(0)
+    network, copy = TransformCodec(SMALL), TransformCodec(SMALL)
+    unpack(copy, pack(network))
+    hyper = torch.randint(-15, 16, (1, 4, 2, 2)).float()
+    rate = torch.tensor([0.3])
+    magnitudes = torch.randint(0, 5, (1, 16, 8, 8)).float()
+    with torch.no_grad():
+        features = network.prior.scale_synthesis(hyper, rate)
+        assert torch.equal(copy.prior.scale_synthesis(hyper, rate), features)
+        for phase, scale in enumerate(network.prior.scales):
+            again = copy.prior.scales[phase](features, magnitudes, rate)
+            assert torch.equal(again, scale(features, magnitudes, rate))
+            assert torch.equal(again, again.round())
+
+
+def test_lambda_rises_over_the_range() -> None:
+    weights = lambda_of_rate(torch.linspace(0, 1, 5))
+    assert (weights.diff() > 0).all()

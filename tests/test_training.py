@@ -1,0 +1,177 @@
+"""Training: data, closed-form starts, the loop, and the way from a checkpoint to a codec."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from pillow_neural.codecs import nic2026
+from pillow_neural.networks.transform_codec import TransformCodec
+from pillow_neural.training import export
+from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
+from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
+from pillow_neural.training.loop import LoopOptions, schedule, train
+from pillow_neural.training.recipe import Recipe
+from pillow_neural.training.recipes import nic2026 as recipe_module
+from pillow_neural.training.recipes import nic2026_weights
+from pillow_neural.training.tables import count, gaussian_prior, tables_of
+from tests.test_networks import SMALL
+
+RECIPE: Recipe = replace(
+    recipe_module.RECIPE, build=lambda: TransformCodec(replace(SMALL, latents=64)), crop=64, batch=2
+)
+
+
+def _noise(seed: int, height: int, width: int) -> np.ndarray:
+    small = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def sampler() -> CropSampler:
+    return CropSampler([Picture(str(n), _noise(n, 320, 400)) for n in range(4)], 256, seed=0)
+
+
+@pytest.fixture
+def small_sampler(monkeypatch: pytest.MonkeyPatch) -> CropSampler:
+    monkeypatch.setattr(recipe_module, "KLT_CROPS", 40)
+    monkeypatch.setattr(recipe_module, "PREDICTION_CROPS", 8)
+    return CropSampler([Picture(str(n), _noise(n, 320, 400)) for n in range(4)], 256, seed=0)
+
+
+def test_pictures_come_from_tars_and_folders_split_by_name(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(60)]
+    buffer = io.BytesIO()
+    Image.fromarray(_noise(0, 64, 64)).save(buffer, "PNG")
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name in names[:30]:
+            member = tarfile.TarInfo(name)
+            member.size = len(buffer.getvalue())
+            archive.addfile(member, io.BytesIO(buffer.getvalue()))
+    for name in names[30:]:
+        (tmp_path / name).write_bytes(buffer.getvalue())
+    (tmp_path / "notes.txt").write_text("not a picture")
+    training = {p.name for p in load_pictures([tmp_path], validation=False, smallest_side=32)}
+    held_out = {p.name for p in load_pictures([tmp_path], validation=True, smallest_side=32)}
+    assert training | held_out == set(names)
+    assert not training & held_out
+    assert held_out == {name for name in names if is_validation(name)} != set()
+    with pytest.raises(ValueError, match="no pictures"):
+        load_pictures([tmp_path], validation=False, smallest_side=1000)
+
+
+def test_crops_are_seeded_and_of_the_right_shape() -> None:
+    pictures = [Picture("a", _noise(1, 128, 160))]
+    first, again = (CropSampler(pictures, 64, seed=3).batch(5) for _ in range(2))
+    assert first.shape == (5, 3, 64, 64)
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, again)
+
+
+def test_klt_compacts_energy() -> None:
+    torch.manual_seed(0)
+    mixing = torch.randn(4, 768)
+    blocks = torch.randn(2000, 4) @ mixing + 0.01 * torch.randn(2000, 768)
+    vectors, spread = klt(blocks, 4)
+    residual = blocks - blocks @ vectors.T @ vectors
+    assert residual.square().mean() < 1e-3 * blocks.square().mean()
+    assert torch.allclose(vectors @ vectors.T, torch.eye(4), atol=1e-4)
+    assert (spread[:-1] >= spread[1:]).all()
+
+
+def test_linear_prediction_explains_smooth_latents() -> None:
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(8, 8, 34, 34), 3, stride=1)
+    moments = neighbourhood_moments(smooth)
+    weights = linear_predictors(moments, torch.full((8,), 1e-3), phase=3)
+    assert weights.shape == (8, 8, 3, 3)
+    predicted = torch.nn.functional.conv2d(smooth, weights[:2], padding=1)
+    inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+    target = smooth[:, [0, 4]]
+    error = (predicted - target)[inner].square().mean() / target[inner].square().mean()
+    assert error < 0.5
+
+
+def test_schedule_holds_then_falls_to_one_percent() -> None:
+    assert schedule(0.0) == schedule(0.5) == 1.0
+    assert schedule(0.8) < schedule(0.6) < 1.0
+    assert schedule(1.0) == pytest.approx(0.01)
+
+
+def test_training_resumes_where_it_stopped(tmp_path: Path, small_sampler: CropSampler) -> None:
+    options = LoopOptions(0.05, tmp_path, 0, 2, 1e-3, resume=False, device=torch.device("cpu"))
+    first = train(RECIPE, small_sampler, options)
+    assert first.steps > 0
+    again = train(RECIPE, small_sampler, replace(options, resume=True))
+    assert again.steps > first.steps
+    assert again.pixels > first.pixels
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("as_coded", [False, True])
+def test_training_lowers_the_loss(small_sampler: CropSampler, as_coded: bool) -> None:
+    torch.manual_seed(0)
+    network = RECIPE.build()
+    RECIPE.initialise(network, small_sampler)
+    batch = small_sampler.batch(2)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    losses = []
+    for _ in range(25):
+        result = recipe_module.step(network, batch, torch.Generator().manual_seed(0), as_coded)
+        optimiser.zero_grad()
+        result.loss.backward()
+        optimiser.step()
+        losses.append(result.loss.item())
+    assert np.mean(losses[-5:]) < 0.95 * losses[0]
+
+
+def test_tables_follow_what_was_counted() -> None:
+    priors = gaussian_prior()[:2]
+    lengths = [len(p) for p in priors]
+    symbols = np.array([0, 1, 1, 1, 99] * 1000, dtype=np.int32)
+    tables = np.zeros(len(symbols), dtype=np.int32)
+    counts = count([(symbols, tables)], lengths)
+    assert counts[0].sum() == len(symbols)
+    assert counts[0][-1] == 1000
+    fitted = tables_of(priors, counts)
+    middle = lengths[0] // 2 - 1
+    assert fitted.table(0)[middle + 1] > fitted.table(0)[middle]
+    assert fitted.table(1).tolist() == tables_of(priors).table(1).tolist()
+
+
+def test_checkpoint_becomes_a_codec(
+    tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 2)
+    monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 3)
+    network = RECIPE.build()
+    RECIPE.initialise(network, small_sampler)
+    packed = RECIPE.pack(network, small_sampler, [_noise(9, 96, 128)])
+    assert 0 < int(packed.metadata["largest_integer_sum"]) < 2**24
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(save(packed.tensors, packed.metadata))
+    codec = nic2026.load(path, "cpu")
+    picture = torch.from_numpy(_noise(5, 50, 70).copy()).permute(2, 0, 1)[None]
+    low, high = codec.encode(picture, [10_000])[0], codec.encode(picture, [60_000])[0]
+    assert len(low.sections[0]) < len(high.sections[0])
+    errors = [
+        (codec.decode([p], 70, 50).float() - picture.float()).square().mean().item() for p in (low, high)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_manifest_entry_is_readable_toml() -> None:
+    import tomllib
+
+    entry = export.manifest_entry("nic2026", "a.safetensors", b"abc", {"training_steps": "7"})
+    table = tomllib.loads(entry)["weights"][0]
+    assert table["size"] == 3
+    assert table["sha256"].startswith("ba7816bf")
+    assert table["training_steps"] == 7
