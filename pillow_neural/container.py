@@ -9,11 +9,16 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 MAGIC = b"\x89NIC\r\n\x1a\n"
 MODES = ("L", "LA", "RGB", "RGBA")
+
+METADATA = {"exif": "exif", "iccp": "icc_profile", "xmpd": "xmp"}
+"""Chunk kind -> key in Pillow's `info` and keyword of `save`."""
+
+EXIF_PREFIX = b"Exif\0\0"
+"""What precedes the TIFF structure in Pillow's `info["exif"]` and in JPEG, but not in a .nic file."""
 
 _VERSION = 1
 _MAX_SIDE = 2**24 - 1
@@ -38,9 +43,8 @@ class DamagedFileError(OSError):
     """The header is sound, but a chunk is cut short or fails its checksum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What one .nic file says about itself before any chunk.
+class Header(NamedTuple):
+    """What one .nic file says about itself before any chunk; checked when it is written or read.
 
     Attributes:
         width, height: picture size in pixels, each 1 to 2**24 - 1.
@@ -48,9 +52,6 @@ class Header:
         codec: codec name, 1 to 32 characters of `[a-z0-9_-]`.
         weights: first 8 bytes of the SHA-256 of the weights file.
         parameters: 0 to 255 bytes whose meaning is private to the codec.
-
-    Raises:
-        ValueError: a field is outside the range above.
     """
 
     width: int
@@ -60,7 +61,8 @@ class Header:
     weights: bytes
     parameters: bytes
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError if a field is outside the range above."""
         if not (1 <= self.width <= _MAX_SIDE and 1 <= self.height <= _MAX_SIDE):
             raise ValueError(f"picture size {self.width}x{self.height} is outside 1..{_MAX_SIDE}")
         if self.mode not in MODES:
@@ -73,16 +75,14 @@ class Header:
             raise ValueError(f"{len(self.parameters)} bytes of codec parameters are more than 255")
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One chunk to write: `kind` is four ASCII characters, upper case first if critical."""
 
     kind: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkEntry:
+class ChunkEntry(NamedTuple):
     """Where one chunk lies: `offset` in bytes from the magic, `length` in bytes, CRC-32 of its data."""
 
     kind: str
@@ -91,8 +91,7 @@ class ChunkEntry:
     crc32: int
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """A file's header and its chunk table, in file order."""
 
     header: Header
@@ -107,9 +106,10 @@ def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
     """Return a whole .nic file.
 
     Raises:
-        ValueError: a chunk kind is malformed, unknown and critical, or repeated where only one is
+        ValueError: a header field is out of range; a chunk kind is malformed, unknown and critical, or repeated where only one is
             allowed; a chunk exceeds 2**31 - 1 bytes; there are more than 65,535 chunks.
     """
+    header.check()
     _check_kinds([chunk.kind for chunk in chunks])
     name = header.codec.encode("ascii")
     body = bytearray([MODES.index(header.mode)])
@@ -208,6 +208,7 @@ def _parse_body(body: bytes, first_offset: int) -> Index:
         weights=_read_exactly(fields, _WEIGHTS_ID_BYTES),
         parameters=_read_short(fields),
     )
+    header.check()
     entries = tuple(_read_entries(fields, first_offset))
     if fields.tell() != len(body):
         raise ValueError("bytes are left after the chunk table")

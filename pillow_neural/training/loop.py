@@ -103,13 +103,14 @@ class Trainer:
         self.average = state["average"]
         self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
 
-    def update(self, batch: Tensor, random: torch.Generator, factor: float) -> list[float]:
-        """One optimiser step; returns loss, bpp, PSNR and the gradient's norm."""
+    def update(self, batch: Tensor, random: torch.Generator, progress: float) -> list[float]:
+        """One optimiser step at 0..1 of the run; returns loss, bpp, PSNR and the gradient's norm."""
+        factor = schedule(progress) * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * group["factor"] * factor
         dtype = autocast_dtype(self.options.device)
         with torch.autocast(self.options.device.type, dtype, enabled=dtype is not None):
-            result = self.recipe.step(self.network, batch.to(self.options.device), random)
+            result = self.recipe.step(self.network, batch.to(self.options.device), random, progress)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
@@ -144,16 +145,15 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
         progress = (now - start) / (60 * options.minutes)
         if progress >= 1:
             break
-        factor = schedule(progress) * min(1.0, (trainer.steps + 1) / WARM_UP_STEPS)
-        sums += torch.tensor(trainer.update(batch, random, factor))
+        sums += torch.tensor(trainer.update(batch, random, progress))
         count += 1
         trainer.seconds += time.monotonic() - now
         if now - last_log > LOG_SECONDS:
             loss, bpp, psnr, norm = (sums / count).tolist()
             speed = count * options.batch * batch.shape[2] * batch.shape[3] / (now - last_log) / 1e6
             LOG.info(
-                "step %d  %.1f min  loss %.4f  bpp %.4f  PSNR %.2f  norm %.2f  rate %.2f  %.3f Mpixel/s",
-                trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, factor, speed,
+                "step %d  %.1f min  loss %.4f  bpp %.4f  PSNR %.2f  norm %.2f  %.3f Mpixel/s",
+                trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, speed,
             )  # fmt: skip
             sums, count, last_log = torch.zeros(4), 0, now
         if now - last_checkpoint > CHECKPOINT_SECONDS:

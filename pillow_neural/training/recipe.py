@@ -34,7 +34,8 @@ class Recipe:
     Attributes:
         build: makes the network, untrained.
         initialise: data-driven start of the weights, once, before the first step.
-        step: loss of one batch, uint8 pixels [B, 3, H, W] on the network's device.
+        step: loss of one batch, uint8 pixels [B, 3, H, W] on the network's device, at a progress of 0..1
+            through the run's time.
         pack: weights file of a trained network; gets a sampler of training crops for statistics and
             photographs, uint8 [H, W, 3], that were held out, for calibration.
         slow: name fragments of parameters that learn at a tenth of the rate.
@@ -43,7 +44,7 @@ class Recipe:
 
     build: Callable[[], nn.Module]
     initialise: Callable[[nn.Module, CropSampler], None]
-    step: Callable[[nn.Module, Tensor, torch.Generator], StepResult]
+    step: Callable[[nn.Module, Tensor, torch.Generator, float], StepResult]
     pack: Callable[[nn.Module, CropSampler, Sequence[Pixels]], Packed]
     slow: tuple[str, ...] = ()
     crop: int = 256

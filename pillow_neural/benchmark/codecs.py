@@ -1,0 +1,106 @@
+"""The codecs that the benchmark can measure: ours, and what Pillow and its plugins can save."""
+
+import importlib
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+SaveArgs = dict[str, Any]
+
+_NIC_QUALITIES = (0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3, 1.9)
+_PLUGIN_MODULES = ("pillow_heif.HeifImagePlugin", "pillow_jxl")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One curve to measure: a Pillow format and the keyword arguments of Image.save for each setting."""
+
+    name: str
+    format: str
+    settings: tuple[SaveArgs, ...]
+
+
+def nic_codec(codec: str | None = None) -> Codec:
+    """Our format at nominal bits per pixel from 0.06 to 1.9, with the default codec or a named one."""
+    if codec is None:
+        return Codec("nic", "NIC", tuple({"quality": quality} for quality in _NIC_QUALITIES))
+    return Codec(f"nic:{codec}", "NIC", tuple({"quality": q, "codec": codec} for q in _NIC_QUALITIES))
+
+
+def _by_quality(name: str, pillow_format: str, qualities: tuple[int, ...], **more: object) -> Codec:
+    return Codec(name, pillow_format, tuple({"quality": quality, **more} for quality in qualities))
+
+
+def _jpeg2000() -> Codec:
+    ratios = (240.0, 160.0, 120.0, 80.0, 60.0, 48.0, 40.0, 30.0, 24.0, 16.0)
+    more = {"quality_mode": "rates", "irreversible": True}
+    return Codec("jpeg2000", "JPEG2000", tuple({**more, "quality_layers": [ratio]} for ratio in ratios))
+
+
+_JPEG_QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
+_WEBP_QUALITIES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
+_AVIF_QUALITIES = (10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80)
+_HEIF_QUALITIES = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 70)
+
+PEERS = (
+    _by_quality("jpeg", "JPEG", _JPEG_QUALITIES, optimize=True, progressive=True),
+    _jpeg2000(),
+    _by_quality("webp", "WEBP", _WEBP_QUALITIES, method=6),
+    _by_quality("avif", "AVIF", _AVIF_QUALITIES, speed=4, subsampling="4:2:0"),
+    _by_quality("avif-fast", "AVIF", _AVIF_QUALITIES, speed=6, subsampling="4:2:0"),
+    _by_quality("heif", "HEIF", _HEIF_QUALITIES),
+    _by_quality("jxl", "JXL", _WEBP_QUALITIES, effort=7),
+)
+"""What users of Pillow have today; avif-fast is AVIF at Pillow's default speed."""
+
+
+def available_peers() -> list[Codec]:
+    """Those of PEERS that Pillow, with the plugins installed, can save and open."""
+    return [peer for peer in PEERS if _is_available(peer)]
+
+
+def find_codec(name: str) -> Codec:
+    """The codec of that name: nic, nic:CODEC or one of PEERS.
+
+    Raises ValueError when there is none, or when Pillow can't save and open its format here.
+    """
+    if name == "nic" or name.startswith("nic:"):
+        codec = nic_codec(name[4:] or None)
+    else:
+        peers = {peer.name: peer for peer in PEERS}
+        if name not in peers:
+            raise ValueError(f"unknown codec {name!r}; there are nic, nic:CODEC, {', '.join(peers)}")
+        codec = peers[name]
+    if not _is_available(codec):
+        raise ValueError(f"codec {name!r}: Pillow can't save and open {codec.format} here")
+    return codec
+
+
+def register_formats() -> None:
+    """Make Pillow know all its own formats, and those of pillow_heif and pillow_jxl where installed."""
+    for module in _PLUGIN_MODULES:
+        with suppress(ImportError):
+            importlib.import_module(module)
+    Image.init()
+
+
+def encode(image: Image.Image, pillow_format: str, args: SaveArgs) -> bytes:
+    """The file that Image.save writes."""
+    buffer = io.BytesIO()
+    image.save(buffer, pillow_format, **args)
+    return buffer.getvalue()
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture in a file, opened and loaded."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _is_available(codec: Codec) -> bool:
+    register_formats()
+    return codec.format in Image.SAVE and codec.format in Image.OPEN

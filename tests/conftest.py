@@ -1,0 +1,90 @@
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import pillow_neural  # noqa: F401 - registers the format
+from pillow_neural.codecs import loading
+from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.weights import WeightsEntry, WeightsUnavailableError
+
+WEIGHTS = WeightsEntry("nic2026", "fake.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
+
+
+class FakeCodec:
+    """Deflated pixels in steps of 1 (level 65535, lossless) to 65; a section for each half of the picture."""
+
+    def level_of_quality(self, bits_per_pixel: float) -> int:
+        return round(bits_per_pixel / 2 * RATE_LEVELS)
+
+    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+        return [self._encode(p.numpy(), level) for p, level in zip(pictures, levels, strict=True)]
+
+    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
+        return torch.stack([self._decode(payload, width, height) for payload in payloads])
+
+    def _encode(self, pixels: np.ndarray, level: int) -> Payload:
+        assert pixels.dtype == np.uint8
+        assert 0 <= level <= RATE_LEVELS
+        step = self._step(level)
+        symbols = ((pixels.astype(np.int64) + step // 2) // step).astype(np.uint8)
+        halves = np.array_split(symbols.ravel(), 2)
+        return Payload(level.to_bytes(2), tuple(zlib.compress(half.tobytes()) for half in halves))
+
+    def _decode(self, payload: Payload, width: int, height: int) -> Tensor:
+        step = self._step(int.from_bytes(payload.parameters))
+        symbols = np.frombuffer(b"".join(map(zlib.decompress, payload.sections)), np.uint8)
+        pixels = np.clip(symbols.astype(np.int64) * step, 0, 255).astype(np.uint8)
+        return torch.from_numpy(pixels.reshape(3, height, width))
+
+    @staticmethod
+    def _step(level: int) -> int:
+        return 1 + (RATE_LEVELS - level) // 1024
+
+
+@pytest.fixture
+def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
+    """A fast stand-in for the codec and weights that the package would load."""
+    codec = FakeCodec()
+
+    def opening(name: str, weights_id: bytes) -> WeightsEntry:
+        if (name, weights_id) != (WEIGHTS.codec, WEIGHTS.id):
+            raise WeightsUnavailableError(f"no weights {weights_id.hex()}")
+        return WEIGHTS
+
+    monkeypatch.setattr(loading, "weights_for_saving", lambda name: WEIGHTS)
+    monkeypatch.setattr(loading, "weights_for_opening", opening)
+    monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
+    return codec
+
+
+def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image:
+    """Smooth colours with some noise, and an alpha channel with transparent, soft and opaque parts."""
+    random = np.random.default_rng(7)
+    down, across = np.mgrid[0:height, 0:width]
+    waves = np.stack([np.sin(down / (5 + c)) + np.cos(across / (9 - c)) for c in range(3)], axis=-1)
+    colours = np.clip(128 + 50 * waves + random.normal(0, 6, waves.shape), 0, 255)
+    alpha = np.clip(8 * across - 60 + random.integers(0, 2, across.shape), 0, 255)
+    rgba = Image.fromarray(np.dstack([colours, alpha]).astype(np.uint8))
+    for via in {
+        "P": ("RGB",),
+        "PA": ("P",),
+        "La": ("LA",),
+        "HSV": ("RGB",),
+        "LAB": ("RGB",),
+        "YCbCr": ("RGB",),
+    }.get(mode, ()):
+        rgba = rgba.convert(via)
+    if mode == "LAB":
+        return Image.frombytes("LAB", rgba.size, rgba.tobytes())
+    return rgba.convert(mode)
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Image.Image]:
+    """`make_picture(mode="RGB", width=40, height=30)`."""
+    return picture

@@ -1,0 +1,252 @@
+"""The default codec with its bundled weights, through real files."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pillow_neural
+from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.loading import load_codec, weights_for_saving
+from pillow_neural.codecs.nic2026 import Nic2026
+from pillow_neural.entropy import DecodeError
+from pillow_neural.networks.transform_codec import TransformCodec
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
+
+
+@pytest.fixture(scope="module")
+def codec() -> Nic2026:
+    loaded = load_codec(weights_for_saving("nic2026"), "cpu")
+    assert isinstance(loaded, Nic2026)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Image.Image:
+    return Image.open(EXAMPLE).convert("RGB")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _tensor(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+def _psnr(first: Image.Image, second: Image.Image) -> float:
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return float(10 * np.log10(255**2 / max(1e-9, np.mean(difference**2))))
+
+
+def _saved(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "NIC", **options)
+    return buffer.getvalue()
+
+
+def test_readme_example(tmp_path: Path) -> None:
+    path = tmp_path / "x.nic"
+    Image.open(EXAMPLE).save(path, quality=0.25)
+    opened = Image.open(path)
+    assert opened.size == (768, 512)
+    assert opened.format == "NIC"
+    assert 0.1 < 8 * path.stat().st_size / (768 * 512) < 0.4
+    assert _psnr(opened, Image.open(EXAMPLE)) > 30
+
+
+def test_size_and_quality_rise_with_quality(photograph: Image.Image) -> None:
+    files = [_saved(photograph, quality=q) for q in (0.05, 0.15, 0.5, 1.5, 2.0)]
+    quality = [_psnr(Image.open(io.BytesIO(f)), photograph) for f in files]
+    assert sorted(map(len, files)) == [len(f) for f in files]
+    assert sorted(quality) == quality
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 1), (1, 7), (33, 17), (16, 64), (767, 511)])
+def test_every_size_round_trips(photograph: Image.Image, size: tuple[int, int]) -> None:
+    picture = photograph.crop((100, 100, 100 + size[0], 100 + size[1]))
+    opened = Image.open(io.BytesIO(_saved(picture, quality=1.0)))
+    assert opened.size == size
+    assert _psnr(opened, picture) > 25
+
+
+def test_twelve_megapixels_round_trip(photograph: Image.Image) -> None:
+    picture = photograph.resize((4000, 3000), Image.Resampling.BICUBIC)
+    opened = Image.open(io.BytesIO(_saved(picture, quality=0.05)))
+    assert opened.size == (4000, 3000)
+    assert _psnr(opened, picture) > 28
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
+def test_modes_keep_their_alpha_exactly(photograph: Image.Image, mode: str) -> None:
+    picture = photograph.crop((200, 100, 300, 180)).convert(mode)
+    if "A" in mode:
+        picture.putalpha(photograph.crop((300, 200, 400, 280)).convert("L"))
+    opened = Image.open(io.BytesIO(_saved(picture, quality=1.0)))
+    assert opened.mode == mode
+    if "A" in mode:
+        assert opened.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
+    assert _psnr(opened.getchannel(0), picture.getchannel(0)) > 25
+
+
+@pytest.mark.parametrize("target", [3000, 12_000, 40_000])
+def test_target_size_is_used_and_never_exceeded(photograph: Image.Image, target: int) -> None:
+    size = len(_saved(photograph, target_size=target))
+    assert 0.97 * target <= size <= target
+
+
+def _all_symbols(codec: Nic2026, pictures: torch.Tensor, levels: list[int]) -> list[bytes]:
+    payloads = codec.encode(pictures, levels)
+    return [p.sections[0] for p in payloads]
+
+
+class _Recorder:
+    """Collects the latents a decoder reconstructs, as whole symbols."""
+
+    def __init__(self, codec: Nic2026) -> None:
+        self.codec = codec
+
+    def symbols(self, payloads: list[Payload], width: int, height: int) -> list[np.ndarray]:
+        recorded: list[np.ndarray] = []
+        walk = self.codec._network.prior.walk
+
+        def recording(hyper, rate, channels, quantise):  # noqa: ANN001, ANN202
+            def wrapped(mask, index, mean):  # noqa: ANN001, ANN202
+                result = quantise(mask, index, mean)
+                recorded.append(result.symbols.numpy().copy())
+                return result
+
+            recorded.append(hyper.numpy().copy())
+            return walk(hyper, rate, channels, wrapped)
+
+        self.codec._network.prior.walk = recording  # type: ignore[method-assign]
+        try:
+            self.codec.decode(payloads, width, height)
+        finally:
+            del self.codec._network.prior.walk
+        return recorded
+
+
+def test_same_symbols_with_any_threads_layout_and_batch(
+    codec: Nic2026, photograph: Image.Image, one_thread: None
+) -> None:
+    pictures = torch.cat([_tensor(photograph.crop((x, 64, x + 192, 192))) for x in range(0, 512, 64)])
+    levels = [8000 * (n + 1) for n in range(8)]
+    payloads = codec.encode(pictures, levels)
+    recorder = _Recorder(codec)
+    together = recorder.symbols(payloads, 192, 128)
+    for number, payload in enumerate(payloads):
+        alone = recorder.symbols([payload], 192, 128)
+        assert all(np.array_equal(a[0], t[number]) for a, t in zip(alone, together, strict=True))
+    torch.set_num_threads(2)
+    two_threads = recorder.symbols(payloads, 192, 128)
+    assert all(np.array_equal(a, b) for a, b in zip(two_threads, together, strict=True))
+    for parameter in codec._network.parameters():
+        parameter.data = parameter.data.contiguous()
+    contiguous = recorder.symbols(payloads, 192, 128)
+    assert all(np.array_equal(a, b) for a, b in zip(contiguous, together, strict=True))
+
+
+def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.Image) -> None:
+    picture = _tensor(photograph.crop((0, 0, 200, 120)))
+    sections = codec.symbols(picture, [30_000])[0]
+    decoded = _Recorder(codec).symbols(codec.encode(picture, [30_000]), 200, 120)
+    assert np.array_equal(sections[0].symbols, decoded[0].ravel())
+    for section, symbols in zip(sections[1:], decoded[1:], strict=True):
+        assert np.abs(section.symbols).sum() == np.abs(symbols).sum()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_decodes_the_same_symbols(codec: Nic2026, photograph: Image.Image) -> None:
+    other = load_codec(weights_for_saving("nic2026"), "cuda")
+    payload = codec.encode(_tensor(photograph), [30_000])
+    difference = codec.decode(payload, 768, 512).int() - other.decode(payload, 768, 512).int()
+    assert difference.abs().max() <= 1
+
+
+def test_flipped_bytes_never_give_pixels(photograph: Image.Image) -> None:
+    contents = _saved(photograph.crop((0, 0, 64, 64)), quality=0.3)
+    for position in range(len(contents)):
+        damaged = bytearray(contents)
+        damaged[position] ^= 0x10
+        with pytest.raises(OSError):  # noqa: PT011 (UnidentifiedImageError is one too)
+            Image.open(io.BytesIO(damaged)).load()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Payload(b"\x00", (b"",)),
+        Payload(b"\x40\x00", ()),
+        Payload(b"\x40\x00", (b"", b"")),
+        Payload(b"\x40\x00", (bytes(range(256)) * 8,)),
+    ],
+)
+def test_streams_that_no_encoder_wrote_are_refused(codec: Nic2026, payload: Payload) -> None:
+    with pytest.raises(DecodeError):
+        codec.decode([payload], 64, 64)
+
+
+def test_decoder_stays_below_sixty_thousand_multiplications_a_pixel(codec: Nic2026) -> None:
+    assert multiplications_per_pixel(codec._network) < 60_000
+
+
+def multiplications_per_pixel(network: TransformCodec) -> float:
+    """Multiply-accumulate operations of all convolutions of the decoder, divided by the pixels."""
+    total = 0
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        total += weight[0].numel() * output.numel()
+
+    layers = [m for m in network.modules() if hasattr(m, "weight") and not list(m.children())]
+    hooks = [m.register_forward_hook(count) for m in layers]
+    rate = torch.tensor([0.5])
+    side = 256
+    with torch.no_grad():
+        hyper = torch.zeros(1, network.shape.hyper, side // 64, side // 64)
+
+        def quantise(mask, index, mean):  # noqa: ANN001, ANN202
+            from pillow_neural.networks.prior import Quantised
+
+            return Quantised(torch.zeros_like(mean), torch.zeros_like(mean))
+
+        latents = network.prior.walk(hyper, rate, network.shape.latents, quantise)
+        network.synthesis(latents, rate)
+        for mean_phase in network.prior.means:
+            if mean_phase.linear is not None:
+                total += mean_phase.linear[0].numel() * latents.numel() // 4 * 4 // 4
+    for hook in hooks:
+        hook.remove()
+    return total / side**2
+
+
+def test_header_is_read_without_torch(tmp_path: Path, photograph: Image.Image) -> None:
+    path = tmp_path / "x.nic"
+    photograph.save(path, quality=0.3)
+    program = (
+        "import sys, pillow_neural; from PIL import Image; "
+        f"i = Image.open({str(path)!r}); assert i.size == (768, 512); "
+        "assert not {'torch', 'numpy', 'imageio', 'huggingface_hub'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
+
+
+def test_package_has_a_version() -> None:
+    assert pillow_neural.__version__
