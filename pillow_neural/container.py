@@ -106,8 +106,9 @@ def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
     """Return a whole .nic file.
 
     Raises:
-        ValueError: a header field is out of range; a chunk kind is malformed, unknown and critical, or repeated where only one is
-            allowed; a chunk exceeds 2**31 - 1 bytes; there are more than 65,535 chunks.
+        ValueError: a header field is out of range; a chunk kind is malformed, unknown and critical, or
+            repeated where only one is allowed; a chunk exceeds 2**31 - 1 bytes; there are more than 65,535
+            chunks.
     """
     header.check()
     _check_kinds([chunk.kind for chunk in chunks])

@@ -131,11 +131,10 @@ class IntegerConv2d(nn.Module):
         self.bias.copy_(bias.float() * unit / self.bias_unit)
         self._frozen = True
 
-    def largest_sum(self, largest_inputs: Tensor) -> int:
-        """Bound on every partial sum, in grid units, for inputs [inputs] of at most these magnitudes."""
+    def largest_sums(self, largest_input: int) -> Tensor:
+        """Bounds on all partial sums, in grid units, for inputs of at most this magnitude: [outputs]."""
         weight, bias, _ = self.integers()
-        sums = (weight.double().abs().sum(dim=(2, 3)) * largest_inputs.double()).sum(dim=1)
-        return int((sums + bias.double().abs()).max().item())
+        return weight.double().abs().sum(dim=(1, 2, 3)) * largest_input + bias.double().abs()
 
 
 def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -23,7 +23,9 @@ class RateResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.strength = RateCurve(torch.zeros(knots, channels))
+        assert self.second.bias is not None
         nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: Tensor, rate: Tensor) -> Tensor:
         """Return the features with the scaled branch added."""

@@ -19,6 +19,7 @@ from pillow_neural.networks.prior import (
     CONTEXT_LIMIT,
     CONTEXT_UNIT,
     HYPER_LIMIT,
+    ScalePhase,
 )
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.data import CropSampler, Pixels
@@ -37,14 +38,28 @@ def prove_exact(network: TransformCodec) -> int:
     Raises:
         OverflowError: float32 could not hold it exactly.
     """
-    largest = 0
-    for name, module in network.named_modules():
-        if isinstance(module, IntegerConv2d):
-            limit = CONTEXT_LIMIT * CONTEXT_UNIT if name.endswith("from_context") else ACTIVATION_LIMIT
-            largest = max(largest, module.largest_sum(torch.full((module.weight.shape[1],), float(limit))))
+    layers = [
+        module.largest_sums(ACTIVATION_LIMIT)
+        for name, module in network.named_modules()
+        if isinstance(module, IntegerConv2d) and not name.endswith("from_context")
+    ]
+    phases = [_largest_joint_sums(phase) for phase in network.prior.scales if isinstance(phase, ScalePhase)]
+    largest = int(max(sums.max().item() for sums in layers + phases))
     if largest >= EXACT_LIMIT:
         raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
     return largest
+
+
+def _largest_joint_sums(phase: ScalePhase) -> Tensor:
+    """Bounds on a phase's two first convolutions added up, in units of the finer of their grids."""
+    shift = phase.from_features.integers()[2].double()
+    sums = phase.from_features.largest_sums(ACTIVATION_LIMIT)
+    if phase.from_context is None:
+        return sums
+    other = phase.from_context.integers()[2].double()
+    context = phase.from_context.largest_sums(CONTEXT_LIMIT * CONTEXT_UNIT)
+    finest = torch.maximum(shift, other)
+    return sums * torch.exp2(finest - shift) + context * torch.exp2(finest - other)
 
 
 def _as_tensor(pixels: Pixels) -> Tensor:

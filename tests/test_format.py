@@ -1,0 +1,133 @@
+"""A second decoder of nic2026 symbols, written from FORMAT.md: whole numbers in numpy, no torch."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from pillow_neural import container
+from pillow_neural.codecs.loading import load_codec, weights_for_saving
+from pillow_neural.codecs.nic2026 import Nic2026
+from pillow_neural.entropy.symbols import SymbolDecoder
+from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.weights import locate
+
+Integers = npt.NDArray[np.int64]
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
+OFFSETS = (0, 3, 1, 2)
+
+
+class IntegerDecoder:
+    """Follows FORMAT.md, section "Codec nic2026", up to the symbols."""
+
+    def __init__(self, tensors: Mapping[str, npt.NDArray[np.generic]], channels: int) -> None:
+        self.tensors = tensors
+        self.channels = channels
+        self.tables = FrequencyTables.from_arrays(tensors["tables.frequencies"], tensors["tables.lengths"])
+
+    def decode(self, data: bytes) -> list[Integers]:
+        """The hyper-latents and the symbols of the four phases, [C, H, W] each."""
+        file = io.BytesIO(data)
+        index = container.read_index(file)
+        header = index.header
+        level = int.from_bytes(header.parameters, "big")
+        (entry,) = index.of_kind("DATA")
+        decoder = SymbolDecoder(self.tables, container.read_chunk(file, entry), "python")
+        cells = -(-header.height // 64), -(-header.width // 64)
+        hyper_channels = len(self.tables.lengths) - 64
+        numbers = np.repeat(np.arange(64, 64 + hyper_channels), cells[0] * cells[1])
+        hyper = decoder.decode(numbers).astype(np.int64).reshape(hyper_channels, *cells)
+        plane = (127 * level + 32767) // 65535
+        features = self.scale_features(hyper, plane)
+        inside = np.zeros((4 * cells[0], 4 * cells[1]), bool)
+        inside[: -(-header.height // 16), : -(-header.width // 16)] = True
+        magnitudes = np.zeros((self.channels, *inside.shape), np.int64)
+        result = [hyper]
+        for phase in range(4):
+            table = self.indices(phase, features, magnitudes, plane)
+            coded = self.phase_mask(phase, *inside.shape) & inside & (table > 0)
+            symbols = np.zeros_like(magnitudes)
+            symbols[coded] = decoder.decode(table[coded])
+            magnitudes += np.abs(symbols)
+            result.append(symbols)
+        decoder.finish()
+        return result
+
+    def scale_features(self, hyper: Integers, plane: int) -> Integers:
+        inputs = np.concatenate([8 * hyper, np.full((1, *hyper.shape[1:]), plane)])
+        first = _shuffle(self.rounded("scale_synthesis.up", inputs))
+        return _shuffle(self.rounded("scale_synthesis.up_again", self.rounded("scale_synthesis.mix", first)))
+
+    def indices(self, phase: int, features: Integers, magnitudes: Integers, plane: int) -> Integers:
+        name = f"scales.{phase}"
+        total, shift = self.convolve(f"{name}.from_features", features)
+        if phase:
+            context, other = self.convolve(f"{name}.from_context", 4 * np.minimum(magnitudes, 12))
+            common = np.maximum(shift, other)
+            total = (total << (common - shift)) + (context << (common - other))
+            shift = common
+        hidden = self.rounded(f"{name}.mix", np.clip(_round(total, shift), 0, 127))
+        planes = np.concatenate([hidden, np.full((1, *hidden.shape[1:]), plane)])
+        return np.clip(_round(*self.convolve(f"{name}.to_index", planes)), 0, 63)
+
+    def rounded(self, name: str, inputs: Integers) -> Integers:
+        return np.clip(_round(*self.convolve(name, inputs)), 0, 127)
+
+    def convolve(self, name: str, inputs: Integers) -> tuple[Integers, Integers]:
+        """Sums in units of 2**-shift, and the shifts [outputs, 1, 1]."""
+        weight, bias, shift = (
+            self.tensors[f"prior.{name}.{part}"].astype(np.int64) for part in ("weight", "bias", "shift")
+        )
+        kernel = weight.shape[-1]
+        height, width = inputs.shape[1:]
+        padded = np.pad(inputs, ((0, 0), (kernel // 2,) * 2, (kernel // 2,) * 2))
+        total = np.broadcast_to(bias[:, None, None], (len(bias), height, width)).copy()
+        for row in range(kernel):
+            for column in range(kernel):
+                window = padded[:, row : row + height, column : column + width]
+                total += np.einsum("oi,ihw->ohw", weight[:, :, row, column], window)
+        return total, shift[:, None, None]
+
+    def phase_mask(self, phase: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+        rows, columns = np.ogrid[:height, :width]
+        group = (2 * (rows % 2) + columns % 2) ^ OFFSETS[phase]
+        return np.arange(self.channels)[:, None, None] % 4 == group
+
+
+def _round(total: Integers, shift: Integers) -> Integers:
+    return (2 * total + (1 << shift)) >> (shift + 1)
+
+
+def _shuffle(planes: Integers) -> Integers:
+    channels, height, width = planes.shape
+    cells = planes.reshape(channels // 4, 2, 2, height, width)
+    return cells.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
+
+
+@pytest.mark.parametrize(("box", "quality"), [((0, 0, 200, 130), 0.5), ((300, 200, 364, 264), 2.0)])
+def test_second_decoder_finds_the_same_symbols(box: tuple[int, int, int, int], quality: float) -> None:
+    picture = Image.open(EXAMPLE).convert("RGB").crop(box)
+    buffer = io.BytesIO()
+    picture.save(buffer, "NIC", quality=quality)
+    entry = weights_for_saving("nic2026")
+    with safe_open(locate(entry), framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        channels = json.loads(file.metadata()["network_shape"])["latents"]
+    decoded = IntegerDecoder(tensors, channels).decode(buffer.getvalue())
+    codec = load_codec(entry, "cpu")
+    assert isinstance(codec, Nic2026)
+    planes = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    sections = codec.symbols(planes, [codec.level_of_quality(quality)])[0]
+    assert np.array_equal(decoded[0].ravel(), sections[0].symbols)
+    for symbols, section in zip(decoded[1:], sections[1:], strict=True):
+        assert np.array_equal(symbols[symbols != 0], section.symbols[section.symbols != 0])
