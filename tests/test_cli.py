@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,3 +186,11 @@ def test_decoding_a_damaged_file_says_what_is_wrong(folder: Path, capsys: pytest
     assert "new.nic: chunk DATA" in errors
     assert "one.png: not a .nic file" in errors
     assert not (folder / "out").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(folder: Path) -> None:
+    assert _run("encode", "one.png") == 0
+    program = "import time; time.sleep(0.3); from pillow_neural.cli import main; raise SystemExit(main())"
+    command = f"'{sys.executable}' -c '{program}' info one.nic | true"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert result.stderr == ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,16 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default those of the process.
 
     Returns:
-        0 if all went well, 1 if some file failed. Wrong usage exits with 2.
+        0 if all went well, 1 if some file failed or whoever read the output left. Wrong usage exits with 2.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -24,10 +24,10 @@ LICENCE = "Apache-2.0"
 
 
 def calibration_pictures(pictures: Sequence[Picture]) -> list[Pixels]:
-    """Held-out photographs (drawings left out), reduced to 768 pixels on the long side."""
+    """Held-out pictures of at least 768 pixels on the long side, reduced to that."""
     reduced = []
     for picture in pictures:
-        if "graphics" not in picture.name and max(picture.pixels.shape[:2]) >= CALIBRATION_SIDE:
+        if max(picture.pixels.shape[:2]) >= CALIBRATION_SIDE:
             image = Image.fromarray(picture.pixels)
             image.thumbnail((CALIBRATION_SIDE, CALIBRATION_SIDE), Image.Resampling.LANCZOS)
             reduced.append(np.asarray(image))

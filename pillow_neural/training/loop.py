@@ -17,7 +17,7 @@ from pillow_neural.training.recipe import Recipe
 
 LOG = logging.getLogger(__name__)
 
-HOLD = 0.55
+HOLD = 0.15
 FINAL_RATE = 0.01
 WARM_UP_STEPS = 200
 EMA_DECAY = 0.998
