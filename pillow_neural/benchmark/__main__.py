@@ -1,4 +1,4 @@
-"""Command line: `python -m pillow_neural.benchmark run|report|crops`."""
+"""Command line: `python -m pillow_neural.benchmark run|report|crops|complexity`."""
 
 import argparse
 import sys
@@ -8,12 +8,14 @@ from pathlib import Path
 from PIL import Image
 
 from pillow_neural.benchmark.codecs import available_peers, encode, find_codec
+from pillow_neural.benchmark.complexity import complexity
 from pillow_neural.benchmark.crops import CropArea, crop_sheet
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, load_published
 from pillow_neural.benchmark.plot import draw_curves
 from pillow_neural.benchmark.report import write_report
 from pillow_neural.benchmark.results import Results, load_results
 from pillow_neural.benchmark.run import find_pictures, measure
+from pillow_neural.codecs.registry import DEFAULT_CODEC
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,12 +67,21 @@ def _crops(options: argparse.Namespace) -> None:
     crop_sheet(options.pictures, options.bpp, encode_ours, area).save(options.output)
 
 
+def _complexity(options: argparse.Namespace) -> None:
+    with Image.open(options.picture) as picture:
+        encode_count, decode_count = complexity(options.codec, picture)
+    print(
+        f"{options.codec}: {encode_count / 1000:.1f} kMAC a pixel to encode, {decode_count / 1000:.1f} to decode"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pillow_neural.benchmark", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands.add_parser("run", help="measure codecs over a folder of PNG pictures"))
     _add_report(commands.add_parser("report", help="write report.md and rd.png anew from a results.json"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
+    _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
     return parser
 
 
@@ -109,6 +120,12 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", default="nic", help="nic or nic:CODEC")
     parser.add_argument("--size", type=_positive, default=256, help="side of the crops in pixels")
     parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="left upper corner of the crops")
+
+
+def _add_complexity(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_complexity)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--codec", default=DEFAULT_CODEC, help="default: %(default)s")
 
 
 def _positive(text: str) -> int:

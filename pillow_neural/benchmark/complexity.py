@@ -1,0 +1,46 @@
+"""How much a codec computes: multiplications a pixel, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pillow_neural.codecs.loading import load_codec, weights_for_saving
+
+
+class Complexity(NamedTuple):
+    """Multiply-accumulate operations of convolutions and matrix products, a pixel of the picture."""
+
+    encode: float
+    decode: float
+
+
+def complexity(codec_name: str, picture: Image.Image, quality: float = 0.5) -> Complexity:
+    """Count what encoding and decoding one picture takes, on the CPU.
+
+    Raises:
+        ValueError: no such codec.
+        OSError: it has no weights.
+    """
+    import torch
+
+    codec = load_codec(weights_for_saving(codec_name), "cpu")
+    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
+    level = codec.level_of_quality(quality)
+    payloads = codec.encode(pixels, [level])
+    area = picture.width * picture.height
+    return Complexity(
+        _multiplications(lambda: codec.encode(pixels, [level])) / area,
+        _multiplications(lambda: codec.decode(payloads, picture.width, picture.height)) / area,
+    )
+
+
+def _multiplications(work: Callable[[], object]) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / 2
