@@ -69,10 +69,9 @@ def _crops(options: argparse.Namespace) -> None:
 
 def _complexity(options: argparse.Namespace) -> None:
     with Image.open(options.picture) as picture:
-        encode_count, decode_count = complexity(options.codec, picture)
-    print(
-        f"{options.codec}: {encode_count / 1000:.1f} kMAC a pixel to encode, {decode_count / 1000:.1f} to decode"
-    )
+        counts = complexity(options.codec, picture)
+    encoding, decoding = (f"{count / 1000:.1f} kMAC a pixel" for count in counts)
+    print(f"{options.codec}: {encoding} to encode, {decoding} to decode")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,4 +43,4 @@ def _multiplications(work: Callable[[], object]) -> float:
 
     with FlopCounterMode(display=False) as counter:
         work()
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2
