@@ -108,12 +108,16 @@ class Nic2026:
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = (mask * inside).bool() & (index > 0)
-            residual = ((normalised - mean) * unit).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            symbols = rate_distortion_round(residual, weight, lambda s: self._bits(s, index)) * coded
-            for number, chosen in enumerate(coded):
-                sections[number].append(
-                    Section(_integers(symbols[number][chosen]), _tables_of(index[number][chosen]))
-                )
+            tables = index[coded].long()
+            residual = ((normalised - mean) * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            chosen = rate_distortion_round(
+                residual, weight.expand_as(index)[coded], lambda symbols: self._bits(symbols, tables)
+            )
+            counts = coded.sum(dim=(1, 2, 3)).tolist()
+            parts = zip(torch.split(chosen, counts), torch.split(tables, counts), strict=True)
+            for picture, (values, names) in zip(sections, parts, strict=True):
+                picture.append(Section(_integers(values), _table_numbers(names)))
+            symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
             return Quantised(symbols, symbols / unit)
 
         self._network.prior.walk(hyper, rate, latents.shape[1], quantise)
@@ -148,11 +152,10 @@ class Nic2026:
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = (mask * inside).bool() & (index > 0)
-            symbols = torch.zeros_like(mean)
-            for number, decoder in enumerate(decoders):
-                chosen = coded[number]
-                values = decoder.decode(_tables_of(index[number][chosen]))
-                symbols[number][chosen] = torch.from_numpy(values).to(mean)
+            tables = torch.split(index[coded], coded.sum(dim=(1, 2, 3)).tolist())
+            parts = [d.decode(_table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
+            values = torch.from_numpy(np.concatenate(parts)).to(mean)
+            symbols = torch.zeros_like(mean).masked_scatter_(coded, values)
             return Quantised(symbols, symbols / unit)
 
         hyper_latents = torch.from_numpy(hyper).to(self._device, torch.float32)
@@ -174,9 +177,9 @@ class Nic2026:
         inside[: -(-height // BLOCK), : -(-width // BLOCK)] = 1
         return inside
 
-    def _bits(self, symbols: Tensor, index: Tensor) -> Tensor:
+    def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
         centre = self._costs.shape[1] // 2
-        return self._costs[index.long(), symbols.clamp(-centre, centre).long() + centre]
+        return self._costs[tables, symbols.clamp(-centre, centre).long() + centre]
 
 
 def hyper_tables(shape: tuple[int, ...]) -> Symbols:
@@ -195,7 +198,7 @@ def _integers(symbols: Tensor) -> Symbols:
     return symbols.to(torch.int32).cpu().numpy()
 
 
-def _tables_of(index: Tensor) -> npt.NDArray[Any]:
+def _table_numbers(index: Tensor) -> npt.NDArray[Any]:
     return index.to(torch.uint8).cpu().numpy()
 
 
