@@ -99,7 +99,7 @@ class Nic2026:
         height, width = pictures.shape[2:]
         pixels = pad_to_blocks(pictures.to(self._device).float() / 255)
         latents: Tensor = self._network.analysis(pixels - 0.5, rate) * self._network.gains(rate)
-        hyper = torch.round(self._network.prior.hyper_latents(latents))
+        hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
         sections = [[self._hyper_section(values)] for values in hyper]
         unit = self._network.unit(rate)
         normalised = latents / unit

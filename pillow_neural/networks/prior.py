@@ -213,6 +213,7 @@ class PhasedPrior(nn.Module):
             nn.LeakyReLU(LEAK),
             nn.Conv2d(mean_features, hyper, 3, stride=2, padding=1),
         )
+        self.hyper_gains = RateCurve(torch.zeros(knots, hyper))
         self.hyper_location = nn.Parameter(torch.zeros(hyper))
         self.hyper_log_scale = nn.Parameter(torch.zeros(hyper))
         self.hyper_synthesis = HyperSynthesis(hyper, mean_features)
@@ -222,10 +223,13 @@ class PhasedPrior(nn.Module):
             ScalePhase(latents, scale_features, hidden, has_context=k > 0) for k in range(PHASES)
         )
 
-    def hyper_latents(self, latents: Tensor) -> Tensor:
-        """Hyper-latents before rounding: [B, C, H, W], H and W multiples of 4 -> [B, hyper, H/4, W/4]."""
+    def hyper_latents(self, latents: Tensor, rate: Tensor) -> Tensor:
+        """Hyper-latents before rounding: [B, C, H, W], H and W multiples of 4 -> [B, hyper, H/4, W/4].
+
+        Their precision follows the rate by gains of their own.
+        """
         hyper: Tensor = self.hyper_analysis(torch.asinh(latents)).float()
-        return restoring_clamp(hyper, -HYPER_LIMIT, HYPER_LIMIT)
+        return restoring_clamp(hyper * self.hyper_gains(rate), -HYPER_LIMIT, HYPER_LIMIT)
 
     def forward(
         self, latents: Tensor, unit: Tensor, rate: Tensor, error_weight: Tensor | None = None
@@ -240,7 +244,7 @@ class PhasedPrior(nn.Module):
                 symbols are chosen as the encoder does and the rate is theirs; without it symbols are
                 rounded and the rate in training is that of noisy latents.
         """
-        hyper = self.hyper_latents(latents)
+        hyper = self.hyper_latents(latents, rate)
         scale = torch.exp(self.hyper_log_scale)[:, None, None]
         bits = logistic_bits(_noisy(hyper), self.hyper_location[:, None, None], scale).sum(dim=(1, 2, 3))
         hyper = straight_through(hyper, torch.round(hyper))
