@@ -78,8 +78,8 @@ class Nic2026:
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
-        log_rate = np.interp(np.log(bits_per_pixel), np.log(self._bits_per_pixel), self._levels)
-        return round(float(log_rate))
+        level = np.interp(np.log(bits_per_pixel), np.log(self._bits_per_pixel), self._levels)
+        return round(float(level))
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
@@ -107,7 +107,7 @@ class Nic2026:
         inside = self._inside(height, width)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = (mask * inside).bool() & (index > 0)
+            coded = _coded(mask, inside, index)
             tables = index[coded].long()
             residual = ((normalised - mean) * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             chosen = rate_distortion_round(
@@ -141,8 +141,7 @@ class Nic2026:
         if any(len(payload.sections) != 1 for payload in payloads):
             raise DecodeError("a nic2026 picture has exactly one DATA section")
         decoders = [SymbolDecoder(self._tables, payload.sections[0]) for payload in payloads]
-        cells = (-(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK))
-        shape = (self._network.shape.hyper, *cells)
+        shape = (self._network.shape.hyper, *_cells(height, width))
         tables = hyper_tables(shape)
         hyper = np.stack([decoder.decode(tables).reshape(shape) for decoder in decoders])
         if np.abs(hyper).max() > HYPER_LIMIT:
@@ -151,7 +150,7 @@ class Nic2026:
         inside = self._inside(height, width)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = (mask * inside).bool() & (index > 0)
+            coded = _coded(mask, inside, index)
             tables = torch.split(index[coded], coded.sum(dim=(1, 2, 3)).tolist())
             parts = [d.decode(_table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
             values = torch.from_numpy(np.concatenate(parts)).to(mean)
@@ -172,8 +171,8 @@ class Nic2026:
 
     def _inside(self, height: int, width: int) -> Tensor:
         """1 where a latent's block has a pixel of the picture, 0 where it is all padding: [H, W]."""
-        cells = (-(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK))
-        inside = torch.zeros(*(side * (HYPER_BLOCK // BLOCK) for side in cells), device=self._device)
+        sides = (side * (HYPER_BLOCK // BLOCK) for side in _cells(height, width))
+        inside = torch.zeros(*sides, device=self._device)
         inside[: -(-height // BLOCK), : -(-width // BLOCK)] = 1
         return inside
 
@@ -192,6 +191,16 @@ def pad_to_blocks(pixels: Tensor) -> Tensor:
     """Repeat the last row and column up to multiples of 64: [B, 3, H, W]."""
     height, width = pixels.shape[2:]
     return F.pad(pixels, (0, -width % HYPER_BLOCK, 0, -height % HYPER_BLOCK), mode="replicate")
+
+
+def _cells(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of 64x64 cells that cover a picture."""
+    return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
+
+
+def _coded(mask: Tensor, inside: Tensor, index: Tensor) -> Tensor:
+    """Which latents of a phase are in the stream, [B, C, H, W]: inside the picture and not surely zero."""
+    return (mask * inside).bool() & (index > 0)
 
 
 def _integers(symbols: Tensor) -> Symbols:

@@ -65,7 +65,7 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: f
     """Mean over pictures of (bpp + lambda * MSE) / lambda**0.35, lambda drawn log-uniformly per picture.
 
     Three draws in four fall in the part of the range that photographs are mostly saved at. Noise stands for
-    quantisation at first; while the learning rate falls, symbols are chosen as the encoder does.
+    quantisation in the first half of a run; in the second, symbols are chosen as the encoder does.
     """
     pixels = batch.float() / 255
     rate = torch.rand(len(batch), generator=random)
