@@ -9,7 +9,10 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple
+
+from pillow_neural.binary import BLOCK, read_exactly, read_short, read_varint, varint
 
 MAGIC = b"\x89NIC\r\n\x1a\n"
 MODES = ("L", "LA", "RGB", "RGBA")
@@ -25,14 +28,13 @@ _MAX_SIDE = 2**24 - 1
 _MAX_BODY = 2**20
 _MAX_CHUNKS = 65_535
 _MAX_CHUNK_LENGTH = 2**31 - 1
-_MAX_VARINT_BYTES = 5
+_MAX_LENGTH_OF_KIND = {"FRAM": 255, "anim": 5 * (_MAX_CHUNKS + 1)}
 _WEIGHTS_ID_BYTES = 8
-_BLOCK = 2**18
 
 _CODEC_NAME = r"[a-z0-9_-]{1,32}"
 _CHUNK_KIND = r"[A-Za-z][A-Za-z0-9]{3}"
-_KNOWN_CRITICAL = frozenset({"DATA", "ALPH"})
-_AT_MOST_ONCE = ("ALPH", "exif", "iccp", "xmpd")
+_KNOWN_CRITICAL = frozenset({"DATA", "ALPH", "FRAM"})
+_AT_MOST_ONCE = ("exif", "iccp", "xmpd", "anim")
 
 
 class HeaderError(SyntaxError):
@@ -51,7 +53,7 @@ class Header(NamedTuple):
         mode: one of `MODES`.
         codec: codec name, 1 to 32 characters of `[a-z0-9_-]`.
         weights: first 8 bytes of the SHA-256 of the weights file.
-        parameters: 0 to 255 bytes whose meaning is private to the codec.
+        parameters: 0 to 255 bytes whose meaning is private to the codec; those of the first frame.
     """
 
     width: int
@@ -91,11 +93,26 @@ class ChunkEntry(NamedTuple):
     crc32: int
 
 
+class Frame(NamedTuple):
+    """The chunks of one frame, in file order.
+
+    Attributes:
+        parameters: the codec's parameters; None for the first frame, which has them in the header.
+        alpha: the alpha channel, if there is one.
+        data: the sections of the codec's payload.
+    """
+
+    parameters: ChunkEntry | None
+    alpha: ChunkEntry | None
+    data: tuple[ChunkEntry, ...]
+
+
 class Index(NamedTuple):
-    """A file's header and its chunk table, in file order."""
+    """A file's header, its chunk table in file order, and the frames (at least one) that the table tells."""
 
     header: Header
     entries: tuple[ChunkEntry, ...]
+    frames: tuple[Frame, ...]
 
     def of_kind(self, kind: str) -> tuple[ChunkEntry, ...]:
         """Return the entries of one kind, in file order; empty if there are none."""
@@ -107,20 +124,20 @@ def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
 
     Raises:
         ValueError: a header field is out of range; a chunk kind is malformed, unknown and critical, or
-            repeated where only one is allowed; a chunk exceeds 2**31 - 1 bytes; there are more than 65,535
-            chunks.
+            repeated where only one is allowed; a chunk is longer than its kind may be; there are more than
+            65,535 chunks.
     """
     header.check()
     _check_kinds([chunk.kind for chunk in chunks])
     name = header.codec.encode("ascii")
     body = bytearray([MODES.index(header.mode)])
-    body += _varint(header.width) + _varint(header.height)
+    body += varint(header.width) + varint(header.height)
     body += bytes([len(name)]) + name + header.weights
     body += bytes([len(header.parameters)]) + header.parameters
-    body += _varint(len(chunks))
+    body += varint(len(chunks))
     for chunk in chunks:
         _check_length(chunk.kind, len(chunk.data))
-        body += chunk.kind.encode("ascii") + _varint(len(chunk.data))
+        body += chunk.kind.encode("ascii") + varint(len(chunk.data))
         body += zlib.crc32(chunk.data).to_bytes(4)
     checked = _preamble(len(body)) + body
     return b"".join([MAGIC, checked, zlib.crc32(checked).to_bytes(4), *(chunk.data for chunk in chunks)])
@@ -135,19 +152,21 @@ def read_index(fp: BinaryIO) -> Index:
         HeaderError: the bytes are not a sound .nic header that this version understands.
     """
     try:
-        if _read_exactly(fp, len(MAGIC)) != MAGIC:
+        if read_exactly(fp, len(MAGIC)) != MAGIC:
             raise HeaderError("not a .nic file")
-        version = _read_exactly(fp, 1)[0]
+        version = read_exactly(fp, 1)[0]
         if version != _VERSION:
             raise HeaderError(f"version {version} of the .nic format is not supported")
-        length = _read_varint(fp)
+        length = read_varint(fp)
         if length > _MAX_BODY:
             raise HeaderError(f"a .nic header of {length} bytes is longer than {_MAX_BODY}")
-        body = _read_exactly(fp, length)
+        body = read_exactly(fp, length)
         checked = _preamble(length) + body
-        if zlib.crc32(checked) != int.from_bytes(_read_exactly(fp, 4)):
+        if zlib.crc32(checked) != int.from_bytes(read_exactly(fp, 4)):
             raise HeaderError("the .nic header is damaged: its checksum does not match")
         return _parse_body(body, first_offset=len(MAGIC) + len(checked) + 4)
+    except EOFError as error:
+        raise HeaderError("the .nic header ends too early") from error
     except ValueError as error:
         raise HeaderError(f"impossible .nic header: {error}") from error
 
@@ -177,11 +196,21 @@ def verify(fp: BinaryIO, index: Index, start: int = 0) -> None:
             pass
 
 
+def in_memory(fp: BinaryIO, index: Index, start: int = 0) -> io.BytesIO:
+    """Return a copy of a whole file from its magic on, as far as it goes; chunks are not checked."""
+    fp.seek(start)
+    missing = index.entries[-1].offset + index.entries[-1].length if index.entries else 0
+    copy = io.BytesIO()
+    while missing and (block := fp.read(min(missing, BLOCK))):
+        missing -= copy.write(block)
+    return copy
+
+
 def _checked_blocks(fp: BinaryIO, entry: ChunkEntry, start: int) -> Iterator[bytes]:
     fp.seek(start + entry.offset)
     missing, checksum = entry.length, 0
     while missing:
-        block = fp.read(min(missing, _BLOCK))
+        block = fp.read(min(missing, BLOCK))
         if not block:
             found = entry.length - missing
             raise DamagedFileError(
@@ -198,37 +227,48 @@ def _checked_blocks(fp: BinaryIO, entry: ChunkEntry, start: int) -> Iterator[byt
 
 def _parse_body(body: bytes, first_offset: int) -> Index:
     fields = io.BytesIO(body)
-    mode = _read_exactly(fields, 1)[0]
+    mode = read_exactly(fields, 1)[0]
     if mode >= len(MODES):
         raise ValueError(f"mode number {mode} is unknown")
     header = Header(
         mode=MODES[mode],
-        width=_read_varint(fields),
-        height=_read_varint(fields),
-        codec=_read_short(fields).decode("ascii"),
-        weights=_read_exactly(fields, _WEIGHTS_ID_BYTES),
-        parameters=_read_short(fields),
+        width=read_varint(fields),
+        height=read_varint(fields),
+        codec=read_short(fields).decode("ascii"),
+        weights=read_exactly(fields, _WEIGHTS_ID_BYTES),
+        parameters=read_short(fields),
     )
     header.check()
     entries = tuple(_read_entries(fields, first_offset))
     if fields.tell() != len(body):
         raise ValueError("bytes are left after the chunk table")
-    return Index(header, entries)
+    return Index(header, entries, tuple(_frames(entries)))
 
 
 def _read_entries(fields: BinaryIO, first_offset: int) -> list[ChunkEntry]:
-    count = _read_varint(fields)
+    count = read_varint(fields)
     if count > _MAX_CHUNKS:
         raise ValueError(f"{count} chunks are more than {_MAX_CHUNKS}")
     entries, offset = [], first_offset
     for _ in range(count):
-        kind = _read_exactly(fields, 4).decode("ascii")
-        length = _read_varint(fields)
+        kind = read_exactly(fields, 4).decode("ascii")
+        length = read_varint(fields)
         _check_length(kind, length)
-        entries.append(ChunkEntry(kind, offset, length, int.from_bytes(_read_exactly(fields, 4))))
+        entries.append(ChunkEntry(kind, offset, length, int.from_bytes(read_exactly(fields, 4))))
         offset += length
     _check_kinds([entry.kind for entry in entries])
     return entries
+
+
+def _frames(entries: Sequence[ChunkEntry]) -> Iterator[Frame]:
+    starts = [number for number, entry in enumerate(entries) if entry.kind == "FRAM"]
+    for start, end in pairwise([0, *starts, len(entries)]):
+        chunks = entries[start:end]
+        yield Frame(
+            parameters=next((entry for entry in chunks if entry.kind == "FRAM"), None),
+            alpha=next((entry for entry in chunks if entry.kind == "ALPH"), None),
+            data=tuple(entry for entry in chunks if entry.kind == "DATA"),
+        )
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
@@ -242,48 +282,22 @@ def _check_kinds(kinds: Sequence[str]) -> None:
     for kind in _AT_MOST_ONCE:
         if kinds.count(kind) > 1:
             raise ValueError(f"chunk {kind} occurs more than once")
+    _check_one_alpha_a_frame(kinds)
+
+
+def _check_one_alpha_a_frame(kinds: Sequence[str]) -> None:
+    seen = False
+    for kind in kinds:
+        if kind == "ALPH" and seen:
+            raise ValueError("chunk ALPH occurs more than once in a frame")
+        seen = kind == "ALPH" or (seen and kind != "FRAM")
 
 
 def _check_length(kind: str, length: int) -> None:
-    if length > _MAX_CHUNK_LENGTH:
-        raise ValueError(f"chunk {kind} of {length} bytes is longer than {_MAX_CHUNK_LENGTH}")
+    limit = _MAX_LENGTH_OF_KIND.get(kind, _MAX_CHUNK_LENGTH)
+    if length > limit:
+        raise ValueError(f"chunk {kind} of {length} bytes is longer than {limit}")
 
 
 def _preamble(body_length: int) -> bytes:
-    return bytes([_VERSION]) + _varint(body_length)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(0x80 | value & 0x7F)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _read_varint(fp: BinaryIO) -> int:
-    value = 0
-    for position in range(_MAX_VARINT_BYTES):
-        byte = _read_exactly(fp, 1)[0]
-        value |= (byte & 0x7F) << 7 * position
-        if byte < 0x80:
-            if byte == 0 and position:
-                raise ValueError("a variable-length integer is longer than it need be")
-            return value
-    raise ValueError(f"a variable-length integer has more than {_MAX_VARINT_BYTES} bytes")
-
-
-def _read_short(fp: BinaryIO) -> bytes:
-    return _read_exactly(fp, _read_exactly(fp, 1)[0])
-
-
-def _read_exactly(fp: BinaryIO, length: int) -> bytes:
-    blocks = []
-    while length:
-        block = fp.read(min(length, _BLOCK))
-        if not block:
-            raise HeaderError("the .nic header ends too early")
-        blocks.append(block)
-        length -= len(block)
-    return b"".join(blocks)
+    return bytes([_VERSION]) + varint(body_length)

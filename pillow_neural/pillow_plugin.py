@@ -1,34 +1,42 @@
-"""Pillow: open and save `.nic` pictures.
+"""Pillow: open and save `.nic` pictures and animations.
 
 Opening reads the header and the metadata only. Neither torch nor weights are touched before the pixels are
-used or saved, and nothing but Pillow is imported until then.
+used or saved.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from itertools import accumulate, chain
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageSequence
+
+from pillow_neural import container
+from pillow_neural.container import EXIF_PREFIX, METADATA, DamagedFileError, Index
+from pillow_neural.timing import Timing, no_timing, read_timing
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
-
-    from pillow_neural.container import Index
-
-_MAGIC = b"\x89NIC\r\n\x1a\n"
-_MIME = "image/x-nic"
 
 
 class NicImageFile(ImageFile.ImageFile):
     """A `.nic` picture of mode L, LA, RGB or RGBA, decoded when its pixels are first used.
 
-    `info` has the name of the `codec`, and `exif`, `icc_profile` and `xmp` where the file has them.
+    `info` has the name of the `codec`, and `exif`, `icc_profile` and `xmp` where the file has them. Of an
+    animation it also has `loop`, 0 for ever, and the current frame's `duration` and `timestamp` in
+    milliseconds. Frames are coded alone: `seek` costs nothing in either direction.
+
+    Once pixels are loaded, the file is not needed any more and closed if it was opened by its path; an
+    animation is then kept in memory in its coded form.
 
     Raises:
         SyntaxError: at opening, not a sound .nic header (`Image.open` makes it UnidentifiedImageError).
         OSError: at opening, damaged metadata, which ImageFile.LOAD_TRUNCATED_IMAGES leaves out instead; at
-            each `load`, damaged or truncated pixels, or weights that are missing.
+            each `load`, damaged or truncated pixels, which it makes grey and opaque instead, or weights that
+            are missing.
     """
 
     format = "NIC"
@@ -36,35 +44,98 @@ class NicImageFile(ImageFile.ImageFile):
     is_animated = False
     n_frames = 1
 
+    _min_frame = 0
+    _frame = 0
+    _reduction = 1
+    _kept_in_memory = False
+    _timing: Timing | None = None
+    _timestamps: tuple[int, ...]
     _index: Index
     _start: int
     _load_lock: threading.Lock
 
     def _open(self) -> None:
-        from pillow_neural import container
-
         fp = self._file()
         self._load_lock = threading.Lock()
         self._start = fp.tell()
         self._index = container.read_index(fp)
-        header = self._index.header
-        self._mode = header.mode
-        self._size = (header.width, header.height)
-        self.info["codec"] = header.codec
+        self.n_frames = len(self._index.frames)
+        self.is_animated = self.n_frames > 1
+        self.info["codec"] = self._index.header.codec
         self._read_metadata(fp)
+        if self.is_animated:
+            self._timing = self._read_timing(fp)
+            self._timestamps = (0, *accumulate(self._timing.durations))
+        self._show(0)
 
     def _read_metadata(self, fp: BinaryIO) -> None:
-        from pillow_neural.container import EXIF_PREFIX, METADATA, DamagedFileError, read_chunk
-
         for kind, key in METADATA.items():
             for entry in self._index.of_kind(kind):
                 try:
-                    data = read_chunk(fp, entry, self._start)
+                    data = container.read_chunk(fp, entry, self._start)
                 except DamagedFileError:
                     if not ImageFile.LOAD_TRUNCATED_IMAGES:
                         raise
                 else:
                     self.info[key] = EXIF_PREFIX + data if key == "exif" else data
+
+    def _read_timing(self, fp: BinaryIO) -> Timing:
+        try:
+            return read_timing(fp, self._index, self._start)
+        except DamagedFileError:
+            if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                raise
+            return no_timing(self._index)
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame, 0 to `n_frames` - 1, in full size: `draft` holds for one frame.
+
+        Raises:
+            EOFError: there is no such frame.
+            ValueError: the file was closed.
+        """
+        if self._seek_check(frame):
+            self._file()
+            with self._load_lock:
+                self._show(frame)
+
+    def tell(self) -> int:
+        """Return the number of the current frame."""
+        return self._frame
+
+    def _show(self, frame: int) -> None:
+        header = self._index.header
+        self._frame, self._reduction, self._im = frame, 1, None
+        self._mode = header.mode
+        self._size = (header.width, header.height)
+        if self._timing is not None:
+            self.info["loop"] = self._timing.loop
+            self.info["duration"] = self._timing.durations[frame]
+            self.info["timestamp"] = self._timestamps[frame]
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Before `load`, ask for less than the whole picture, which is then decoded faster.
+
+        The size becomes a half, a quarter or an eighth, rounded up, as long as it is not below `size`. Of
+        modes, colour without alpha can become "L".
+
+        Returns:
+            The mode, and the box of the picture in its new pixels; None once pixels are loaded.
+        """
+        if self._im is not None:
+            return None
+        from pillow_neural.codecs.contract import REDUCTIONS
+
+        header = self._index.header
+        if mode == "L" and header.mode == "RGB":
+            self._mode = mode
+        if size is not None:
+            most = min(header.width // max(size[0], 1), header.height // max(size[1], 1))
+            self._reduction = max((r for r in REDUCTIONS if r <= most), default=1)
+            self._size = (-(-header.width // self._reduction), -(-header.height // self._reduction))
+        return self.mode, (0, 0, header.width / self._reduction, header.height / self._reduction)
 
     def load(self) -> PixelAccess | None:
         """Decode the picture unless it is decoded; safe when threads share it.
@@ -82,12 +153,33 @@ class NicImageFile(ImageFile.ImageFile):
     def _decode(self) -> None:
         from pillow_neural.picture import decode_picture
 
-        fp = self._file()
-        picture = decode_picture(fp, self._index, self._start)
+        if self.is_animated:
+            self._keep_in_memory()
+        picture = decode_picture(
+            self._file(),
+            self._index,
+            self._start,
+            self._frame,
+            self._reduction,
+            tolerant=ImageFile.LOAD_TRUNCATED_IMAGES,
+        )
+        if picture.mode != self.mode:
+            picture = picture.convert(self.mode)
         self.readonly = picture.readonly
         self.im = picture.im
+        if not self.is_animated:
+            self._release_file()
+
+    def _keep_in_memory(self) -> None:
+        """Frames not yet decoded must survive that the file is closed, or saved over."""
+        if not self._kept_in_memory:
+            copy = container.in_memory(self._file(), self._index, self._start)
+            self._release_file()
+            self.fp, self._start, self._kept_in_memory = copy, 0, True
+
+    def _release_file(self) -> None:
         if self._exclusive_fp:
-            fp.close()
+            self._file().close()
         self.fp = None
 
     def load_seek(self, pos: int) -> None:
@@ -100,8 +192,6 @@ class NicImageFile(ImageFile.ImageFile):
             OSError: the file is damaged or truncated.
             ValueError: the file was closed or its pixels loaded before.
         """
-        from pillow_neural import container
-
         try:
             container.verify(self._file(), self._index, self._start)
         finally:
@@ -113,21 +203,43 @@ class NicImageFile(ImageFile.ImageFile):
         return cast(BinaryIO, self.fp)
 
 
-def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(_MAGIC)
+def save(im: Image.Image, fp: IO[bytes]) -> None:
+    """Save the current frame with the options in `im.encoderinfo`.
 
+    Writes last: a failure leaves `fp` untouched. Image.save has emptied a path's old file by then.
 
-def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    """Write last: a failure leaves `fp` untouched. Image.save has emptied a path's old file by then."""
+    Raises:
+        TypeError, ValueError: an option is not what `pillow_neural.settings.options_for` asks for.
+        OSError, ValueError: as `pillow_neural.picture.encode_picture` does.
+    """
     from pillow_neural.picture import encode_picture
     from pillow_neural.settings import options_for
 
     fp.write(encode_picture(im, options_for(im, im.encoderinfo)))
 
 
-def register_nic_opener() -> None:
-    """Make Pillow open and save `.nic`; `import pillow_neural` has done so already. May be called again."""
-    Image.register_open(NicImageFile.format, NicImageFile, _accept)
-    Image.register_save(NicImageFile.format, _save)
-    Image.register_extension(NicImageFile.format, ".nic")
-    Image.register_mime(NicImageFile.format, _MIME)
+def save_all(im: Image.Image, fp: IO[bytes]) -> None:
+    """Save all frames of a picture and of the pictures in its `encoderinfo["append_images"]`, as `save` does.
+
+    Raises:
+        TypeError: something in `append_images` is no picture.
+        ValueError: frames differ in size, or there is not one of several durations for each.
+    """
+    from pillow_neural.picture import encode_frames
+    from pillow_neural.settings import options_for
+
+    options = options_for(im, im.encoderinfo)
+    with closing(_all_frames(im, im.encoderinfo.get("append_images") or ())) as frames:
+        fp.write(encode_frames(frames, options))
+
+
+def _all_frames(im: Image.Image, more: Iterable[Image.Image]) -> Generator[Image.Image, None, None]:
+    """The frames of all these pictures, each of which is back at its current frame afterwards."""
+    for source in chain([im], more):
+        if not isinstance(source, Image.Image):
+            raise TypeError(f"append_images must hold pictures, not {type(source).__name__}")
+        current = source.tell()
+        try:
+            yield from ImageSequence.Iterator(source)
+        finally:
+            source.seek(current)

@@ -1,31 +1,25 @@
-"""The save options, validated, and the device that codecs run on."""
+"""The save options, validated."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 from PIL import Image
 
 from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
-from pillow_neural.container import EXIF_PREFIX
+from pillow_neural.metadata import exif_of, profile_of, xmp_of
+from pillow_neural.timing import MAX_TIMING
 
 MIN_QUALITY = 0.05
 MAX_QUALITY = 2.0
 DEFAULT_QUALITY = 0.5
 
-DEVICE_VARIABLE = "PILLOW_NEURAL_DEVICE"
-
-_MODES_WITH_OTHER_PROFILES = ("CMYK", "LAB")
-
-_chosen_device: str | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveOptions:
-    """How one picture is saved.
+    """How one picture or animation is saved.
 
     Attributes:
         quality: nominal bits per pixel of a photograph, 0.05 to 2.0.
@@ -34,9 +28,12 @@ class SaveOptions:
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.
+        duration: milliseconds that each frame is shown, or one number a frame, 0 to 2**31 - 1; None for what
+            each picture says in `info["duration"]`. Not used for a single picture, nor is loop.
+        loop: how often the frames are shown, 0 for ever, to 2**31 - 1.
 
     Raises:
-        TypeError: quality or target_size is not a number, or codec not a string.
+        TypeError: quality, target_size, duration or loop is not a number, or codec not a string.
         ValueError: a value is out of its range.
     """
 
@@ -46,35 +43,41 @@ class SaveOptions:
     exif: bytes | None = None
     icc_profile: bytes | None = None
     xmp: bytes | None = None
+    duration: int | tuple[int, ...] | None = None
+    loop: int = 0
 
     def __post_init__(self) -> None:
         check_quality(self.quality)
         if self.target_size is not None:
             check_target_size(self.target_size)
         _check_codec(self.codec)
+        _check_duration(self.duration)
+        check_timing("loop", self.loop)
 
 
 def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
     """The options of `im.save(..., **keywords)`.
 
     Metadata that no keyword mentions is taken over from `im.info`, if it is what it should be; None leaves it
-    out, and so does the conversion of CMYK or LAB for the ICC profile. `quality`, `target_size` and `codec`
-    count as absent when None. Other keywords are ignored, as in Pillow.
+    out, and so does the conversion of CMYK or LAB for the ICC profile. The other keywords count as absent
+    when None. `loop` is taken over as well. Keywords of other formats are ignored, as in Pillow.
 
     Raises:
         TypeError, ValueError: a keyword is not what `SaveOptions` asks for, or quality and target_size are
             both given.
     """
-    quality, target_size, codec = (keywords.get(name) for name in ("quality", "target_size", "codec"))
+    quality, target_size, codec, loop = map(keywords.get, ("quality", "target_size", "codec", "loop"))
     if quality is not None and target_size is not None:
         raise ValueError("quality and target_size exclude each other: give one of them")
     return SaveOptions(
         quality=DEFAULT_QUALITY if quality is None else check_quality(quality),
         target_size=None if target_size is None else check_target_size(target_size),
         codec=DEFAULT_CODEC if codec is None else _check_codec(codec),
-        exif=_metadata(im, keywords, "exif", _exif_bytes),
-        icc_profile=_metadata(im, keywords, "icc_profile", _profile_bytes),
-        xmp=_metadata(im, keywords, "xmp", _xmp_bytes),
+        exif=exif_of(im, keywords),
+        icc_profile=profile_of(im, keywords),
+        xmp=xmp_of(im, keywords),
+        duration=_check_duration(keywords.get("duration")),
+        loop=carried_timing(im, "loop") if loop is None else check_timing("loop", loop),
     )
 
 
@@ -111,86 +114,38 @@ def check_target_size(value: object) -> int:
     return int(value)
 
 
+def check_timing(name: str, value: object) -> int:
+    """Return a duration in milliseconds or a number of loops as a whole number, if it is one.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: outside 0 to 2**31 - 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    number = float(value)
+    if not 0 <= number <= MAX_TIMING:
+        raise ValueError(f"{name} must be from 0 to {MAX_TIMING}, not {value}")
+    return round(number)
+
+
+def carried_timing(im: Image.Image, name: str) -> int:
+    """Return the `duration` or `loop` in a picture's `info`, 0 if there is none that can be stored."""
+    try:
+        return check_timing(name, im.info.get(name, 0))
+    except (TypeError, ValueError):
+        return 0
+
+
+def _check_duration(value: object) -> int | tuple[int, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return tuple(check_timing("duration", each) for each in value)
+    return check_timing("duration", value)
+
+
 def _check_codec(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"codec must be a name, not {type(value).__name__}")
     return codec_info(value).name
-
-
-def set_device(name: str | None) -> None:
-    """Choose where codecs run: "cpu", "cuda" or "cuda:1"; None returns to the default.
-
-    The default is the environment variable PILLOW_NEURAL_DEVICE, else a CUDA device if there is one, else the
-    CPU. The name is checked when pixels are next coded, which then raises ValueError for an impossible one.
-
-    Raises:
-        TypeError: not a string or None.
-    """
-    global _chosen_device
-    if not (name is None or isinstance(name, str)):
-        raise TypeError(f"a device is a name such as 'cpu' or 'cuda:0', not {type(name).__name__}")
-    _chosen_device = name
-
-
-def device() -> str:
-    """The device that codecs run on. Imports torch.
-
-    Raises:
-        ValueError: the chosen device does not exist here.
-    """
-    import torch
-
-    name = _chosen_device if _chosen_device is not None else os.environ.get(DEVICE_VARIABLE) or None
-    available = ["cpu"]
-    if torch.cuda.is_available():
-        available += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    if name is None:
-        return "cuda" if "cuda" in available else "cpu"
-    if name not in available:
-        raise ValueError(
-            f"there is no device {name!r} for codecs here; choose one of: {', '.join(available)}"
-        )
-    return name
-
-
-def _metadata(
-    im: Image.Image, keywords: Mapping[str, object], name: str, to_bytes: Callable[[object], bytes | None]
-) -> bytes | None:
-    if name in keywords:
-        return to_bytes(keywords[name])
-    if name == "icc_profile" and im.mode in _MODES_WITH_OTHER_PROFILES:
-        return None
-    try:
-        return to_bytes(im.info.get(name))
-    except (TypeError, ValueError):
-        return None
-
-
-def _exif_bytes(value: object) -> bytes | None:
-    if isinstance(value, Image.Exif):
-        data = value.tobytes()
-        value = None if data == Image.Exif().tobytes() else data
-    data = _bytes("exif", value, "bytes or Image.Exif").removeprefix(EXIF_PREFIX)
-    if data and not data.startswith((b"II", b"MM")):
-        raise ValueError(
-            "exif must be a TIFF structure that begins with II or MM, as Image.Exif.tobytes() gives"
-        )
-    return data or None
-
-
-def _profile_bytes(value: object) -> bytes | None:
-    return _bytes("icc_profile", value, "bytes") or None
-
-
-def _xmp_bytes(value: object) -> bytes | None:
-    if isinstance(value, str):
-        value = value.encode("utf-8")
-    return _bytes("xmp", value, "bytes or str") or None
-
-
-def _bytes(name: str, value: object, wanted: str) -> bytes:
-    if value is None:
-        return b""
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise TypeError(f"{name} must be {wanted} or None, not {type(value).__name__}")
-    return bytes(value)

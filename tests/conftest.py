@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import loading
@@ -24,8 +25,9 @@ class FakeCodec:
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
         return [self._encode(p.numpy(), level) for p, level in zip(pictures, levels, strict=True)]
 
-    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
-        return torch.stack([self._decode(payload, width, height) for payload in payloads])
+    def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
+        whole = torch.stack([self._decode(payload, width, height) for payload in payloads])
+        return self._reduced(whole, reduction) if reduction > 1 else whole
 
     def _encode(self, pixels: np.ndarray, level: int) -> Payload:
         assert pixels.dtype == np.uint8
@@ -40,6 +42,11 @@ class FakeCodec:
         symbols = np.frombuffer(b"".join(map(zlib.decompress, payload.sections)), np.uint8)
         pixels = np.clip(symbols.astype(np.int64) * step, 0, 255).astype(np.uint8)
         return torch.from_numpy(pixels.reshape(3, height, width))
+
+    @staticmethod
+    def _reduced(pictures: Tensor, reduction: int) -> Tensor:
+        means = F.avg_pool2d(pictures.float(), reduction, ceil_mode=True, count_include_pad=False)
+        return means.round().to(torch.uint8)
 
     @staticmethod
     def _step(level: int) -> int:

@@ -17,14 +17,17 @@ from pillow_neural.container import (
     Chunk,
     ChunkEntry,
     DamagedFileError,
+    Frame,
     Header,
     HeaderError,
     Index,
+    in_memory,
     read_chunk,
     read_index,
     verify,
     write,
 )
+from pillow_neural.timing import Timing, timing_chunk
 
 WEIGHTS = bytes(range(8))
 HEADER = Header(768, 512, "RGB", "default", WEIGHTS, b"\x01\x02")
@@ -40,9 +43,12 @@ headers = st.builds(
     weights=st.binary(min_size=8, max_size=8),
     parameters=st.binary(max_size=255),
 )
+KINDS = ["DATA", "ALPH", "FRAM", "anim", "exif", "iccp", "xmpd", "teSt", "z123"]
 chunk_lists = st.lists(
-    st.builds(Chunk, st.sampled_from(["DATA", "ALPH", "exif", "iccp", "xmpd", "teSt", "z123"]), st.binary()),
-    unique_by=lambda chunk: chunk.kind if chunk.kind in {"ALPH", "exif", "iccp", "xmpd"} else object(),
+    st.builds(Chunk, st.sampled_from(KINDS), st.binary(max_size=255)),
+    unique_by=lambda chunk: (
+        chunk.kind if chunk.kind in {"ALPH", "anim", "exif", "iccp", "xmpd"} else object()
+    ),
 )
 
 
@@ -97,6 +103,30 @@ def test_entries_of_one_kind_in_file_order() -> None:
     index = read_index(fp)
     assert [read_chunk(fp, entry) for entry in index.of_kind("DATA")] == [b"first", b""]
     assert index.of_kind("ALPH") == ()
+
+
+def test_frames_begin_at_their_chunk() -> None:
+    kinds = ["anim", "ALPH", "DATA", "DATA", "FRAM", "exif", "DATA", "ALPH", "FRAM"]
+    index = read_index(io.BytesIO(write(HEADER, [Chunk(kind, b"") for kind in kinds])))
+    entries = index.entries
+    assert index.frames == (
+        Frame(None, entries[1], entries[2:4]),
+        Frame(entries[4], entries[7], (entries[6],)),
+        Frame(entries[8], None, ()),
+    )
+
+
+def test_a_still_is_one_frame() -> None:
+    index = read_index(io.BytesIO(SMALL_FILE))
+    assert index.frames == (Frame(None, None, index.of_kind("DATA")),)
+    assert len(read_index(io.BytesIO(write(HEADER, []))).frames) == 1
+
+
+@pytest.mark.parametrize("end", [None, -3, 60])
+def test_copy_in_memory_goes_as_far_as_the_file(end: int | None) -> None:
+    fp = io.BytesIO(b"before" + (SMALL_FILE + b"after" if end is None else SMALL_FILE[:end]))
+    fp.seek(6)
+    assert in_memory(fp, read_index(io.BytesIO(SMALL_FILE)), 6).getvalue() == SMALL_FILE[:end]
 
 
 def test_chunk_longer_than_one_block() -> None:
@@ -183,11 +213,14 @@ def test_other_files_are_refused(data: bytes) -> None:
         (body_with(count=varint(65_536)), "65536 chunks"),
         (body_with(count=b"\x01"), "ends too early"),
         (body_with(count=b"\x01", table=table_row(b"DATA", 2**31)), "2147483648 bytes"),
-        (body_with(count=b"\x01", table=table_row(b"FRAM")), "FRAM is needed"),
+        (body_with(count=b"\x01", table=table_row(b"TILE")), "TILE is needed"),
         (body_with(count=b"\x01", table=table_row(b"1DAT")), "'1DAT'"),
         (body_with(count=b"\x01", table=table_row(b"ex f")), "'ex f'"),
         (body_with(count=b"\x02", table=table_row(b"exif") * 2), "exif occurs more than once"),
-        (body_with(count=b"\x02", table=table_row(b"ALPH") * 2), "ALPH occurs more than once"),
+        (body_with(count=b"\x02", table=table_row(b"anim") * 2), "anim occurs more than once"),
+        (body_with(count=b"\x02", table=table_row(b"ALPH") * 2), "ALPH occurs more than once in a frame"),
+        (body_with(count=b"\x01", table=table_row(b"FRAM", 256)), "FRAM of 256 bytes is longer than 255"),
+        (body_with(count=b"\x01", table=table_row(b"anim", 327_681)), "anim of 327681 bytes is longer"),
         (body_with() + b"\x00", "left after the chunk table"),
     ],
 )
@@ -242,6 +275,8 @@ def test_damage_names_the_chunk() -> None:
     "chunks",
     [
         [Chunk("exif", b""), Chunk("exif", b"")],
+        [Chunk("ALPH", b""), Chunk("DATA", b""), Chunk("ALPH", b"")],
+        [Chunk("FRAM", bytes(256))],
         [Chunk("TILE", b"")],
         [Chunk("abc", b"")],
         [Chunk("ab\xe9d", b"")],
@@ -270,17 +305,24 @@ def test_header_fields_are_checked(field: str, value: object) -> None:
         container.write(header, [])
 
 
-def test_worked_example_of_the_specification() -> None:
+def test_worked_examples_of_the_specification() -> None:
     text = Path(container.__file__).with_name("FORMAT.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```hex\n(.*?)```", text, flags=re.DOTALL)
-    expected = bytes.fromhex("".join(line.split("#")[0] for line in example.splitlines()))
+    still, animation = (
+        bytes.fromhex("".join(line.split("#")[0] for line in example.splitlines()))
+        for example in re.findall(r"```hex\n(.*?)```", text, flags=re.DOTALL)
+    )
     header = Header(300, 2, "RGB", "example", bytes(range(0x10, 0x18)), b"\x05")
-    assert write(header, [Chunk("DATA", b"\x01\x02\x03"), Chunk("teXt", b"hi")]) == expected
-    open_fully(expected)
+    assert write(header, [Chunk("DATA", b"\x01\x02\x03"), Chunk("teXt", b"hi")]) == still
+    first = [timing_chunk(Timing(0, (40, 300))), Chunk("DATA", b"\x01\x02")]
+    second = [Chunk("FRAM", b"\x06"), Chunk("DATA", b"\x03")]
+    assert write(header._replace(width=3, mode="L"), first + second) == animation
+    open_fully(still)
+    open_fully(animation)
 
 
 def test_only_the_standard_library_is_imported() -> None:
     tree = ast.parse(Path(container.__file__).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported.remove("pillow_neural.binary")
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from pillow_neural import container
 from pillow_neural.alpha import decode_alpha, encode_alpha
 from pillow_neural.container import Chunk, DamagedFileError, Header
-from pillow_neural.picture import decode_picture, encode_picture
+from pillow_neural.picture import decode_picture, encode_frames, encode_picture
 from pillow_neural.settings import SaveOptions
 from tests.conftest import FakeCodec
 
@@ -27,9 +27,9 @@ MODES = {
 }  # fmt: skip
 
 
-def _decode(data: bytes) -> Image.Image:
+def _decode(data: bytes, **options: int) -> Image.Image:
     fp = io.BytesIO(data)
-    return decode_picture(fp, container.read_index(fp))
+    return decode_picture(fp, container.read_index(fp), **options)
 
 
 @pytest.mark.usefixtures("fake_codec")
@@ -155,6 +155,107 @@ def test_memory_errors_pass(
     monkeypatch.setattr(fake_codec, "decode", exhausted)
     with pytest.raises(MemoryError):
         _decode(data)
+
+
+@pytest.mark.parametrize(
+    ("error", "tolerant"), [(OSError, False), (RuntimeError, False), (RuntimeError, True)]
+)
+def test_errors_of_a_codec_are_oserrors_and_tolerated_only_for_bad_payloads(
+    error: type[Exception],
+    tolerant: bool,
+    fake_codec: FakeCodec,
+    monkeypatch: pytest.MonkeyPatch,
+    make_picture: Maker,
+) -> None:
+    data = encode_picture(make_picture(), BEST)
+
+    def failing(*_: object) -> None:
+        raise error("out of order")
+
+    monkeypatch.setattr(fake_codec, "decode", failing)
+    with pytest.raises(OSError, match="codec nic2026 cannot decode this picture: out of order"):
+        _decode(data, tolerant=tolerant)
+
+
+def test_a_payload_that_the_codec_refuses_is_grey_if_tolerated(
+    fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch, make_picture: Maker
+) -> None:
+    data = encode_picture(make_picture("LA"), BEST)
+
+    def refusing(*_: object) -> None:
+        raise OSError("refused")
+
+    monkeypatch.setattr(fake_codec, "decode", refusing)
+    decoded = _decode(data, tolerant=True)
+    assert decoded.getchannel("L").getextrema() == (128, 128)
+    assert decoded.getchannel("A").tobytes() == make_picture("LA").getchannel("A").tobytes()
+
+
+@pytest.mark.usefixtures("fake_codec")
+def test_damaged_alpha_is_opaque_if_tolerated(make_picture: Maker) -> None:
+    im = make_picture("RGBA")
+    data = bytearray(encode_picture(im, BEST))
+    (entry,) = container.read_index(io.BytesIO(data)).of_kind("ALPH")
+    data[entry.offset + 9] ^= 1
+    with pytest.raises(OSError, match="chunk ALPH"):
+        _decode(bytes(data))
+    decoded = _decode(bytes(data), tolerant=True)
+    assert decoded.getchannel("A").getextrema() == (255, 255)
+    assert decoded.convert("RGB").tobytes() == im.convert("RGB").tobytes()
+
+
+@pytest.mark.usefixtures("fake_codec")
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_reduced_pictures(mode: str, reduction: int, make_picture: Maker) -> None:
+    im = make_picture(mode, 41, 30)
+    reduced = _decode(encode_picture(im, BEST), reduction=reduction)
+    expected = im.reduce(reduction)
+    assert (reduced.mode, reduced.size) == (mode, expected.size)
+    assert np.abs(np.asarray(reduced, int) - np.asarray(expected, int)).max() <= 1
+
+
+@pytest.mark.usefixtures("fake_codec")
+def test_colours_of_transparent_pixels_do_not_show_in_reduced_pictures() -> None:
+    im = Image.new("RGBA", (16, 16), (255, 0, 0, 255))
+    im.paste((0, 0, 255, 0), (0, 0, 7, 16))
+    reduced = _decode(encode_picture(im, BEST), reduction=2)
+    assert reduced.getpixel((3, 3)) == (255, 0, 0, 128)
+
+
+@pytest.mark.usefixtures("fake_codec")
+@pytest.mark.parametrize("reduction", [0, 3, 16])
+def test_reductions_that_no_codec_has(reduction: int, make_picture: Maker) -> None:
+    with pytest.raises(ValueError, match="can be reduced by"):
+        _decode(encode_picture(make_picture(), BEST), reduction=reduction)
+
+
+@pytest.mark.usefixtures("fake_codec")
+def test_no_frames_make_no_file() -> None:
+    with pytest.raises(ValueError, match="no frame"):
+        encode_frames(iter([]), BEST)
+
+
+@pytest.mark.usefixtures("fake_codec")
+@pytest.mark.parametrize(
+    ("modes", "mode"), [("L L", "L"), ("L LA", "LA"), ("L RGB", "RGB"), ("LA RGB", "RGBA"), ("1 P", "RGB")]
+)
+def test_frames_get_the_mode_that_has_all_they_have(modes: str, mode: str, make_picture: Maker) -> None:
+    frames = [make_picture(each) for each in modes.split()]
+    data = encode_frames(iter(frames), BEST)
+    for number, frame in enumerate(frames):
+        decoded = _decode(data, frame=number)
+        assert decoded.mode == mode
+        assert decoded.tobytes() == frame.convert(mode).tobytes()
+
+
+@pytest.mark.usefixtures("fake_codec")
+def test_a_side_that_the_header_cannot_hold_is_refused_before_coding(
+    fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_codec, "encode", pytest.fail)
+    with pytest.raises(ValueError, match="picture size 1x16777216 is outside"):
+        encode_picture(Image.new("1", (1, 2**24)), BEST)
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20)))

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pillow_neural
-from pillow_neural import settings
-from pillow_neural.settings import DEVICE_VARIABLE, SaveOptions, device, options_for
+from pillow_neural.settings import SaveOptions, options_for
 
 TIFF = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 
@@ -16,7 +14,8 @@ def _options(info: dict[str, object] | None = None, mode: str = "RGB", **keyword
 
 
 def test_defaults_and_unknown_keywords() -> None:
-    assert _options(optimize=True, quality=None, target_size=None, codec=None) == SaveOptions()
+    absent = dict.fromkeys(("quality", "target_size", "codec", "duration", "loop"))
+    assert _options(optimize=True, **absent) == SaveOptions()
     assert SaveOptions().quality == 0.5
 
 
@@ -91,17 +90,34 @@ def test_exif_object_is_written_and_not_changed() -> None:
     assert _options(exif=Image.Exif()).exif is None
 
 
-def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "_chosen_device", None)
-    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
-    assert device() in ("cpu", "cuda")
-    monkeypatch.setenv(DEVICE_VARIABLE, "toaster")
-    with pytest.raises(ValueError, match="toaster"):
-        device()
-    pillow_neural.set_device("cpu")
-    assert device() == "cpu"
-    pillow_neural.set_device("cuda:99")
-    with pytest.raises(ValueError, match="choose one of: cpu"):
-        device()
-    with pytest.raises(TypeError):
-        pillow_neural.set_device(0)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("given", "duration"),
+    [(40, 40), (33.4, 33), ([10, 20.6], (10, 21)), ((), ()), (np.float32(2), 2), (2**31 - 1, 2**31 - 1)],
+)
+def test_duration(given: object, duration: object) -> None:
+    assert _options(duration=given).duration == duration
+
+
+@pytest.mark.parametrize("keyword", ["duration", "loop"])
+@pytest.mark.parametrize("value", [-1, 2**31, float("nan"), float("inf")])
+def test_duration_and_loop_out_of_range(keyword: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"{keyword} must be from 0 to 2147483647"):
+        _options(**{keyword: value})
+
+
+@pytest.mark.parametrize("keyword", ["duration", "loop"])
+@pytest.mark.parametrize("value", ["5", True, b"5"])
+def test_duration_and_loop_of_a_wrong_type(keyword: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{keyword} must be a number"):
+        _options(**{keyword: value})
+
+
+def test_duration_that_is_wrong_in_a_list() -> None:
+    with pytest.raises(TypeError, match="duration must be a number, not str"):
+        _options(duration=[1, "2"])
+
+
+@pytest.mark.parametrize(("carried", "loop"), [(3, 3), (2.0, 2), ("x", 0), (-1, 0)])
+def test_loop_is_carried(carried: object, loop: int) -> None:
+    assert _options({"loop": carried}).loop == loop
+    assert _options({"loop": carried}, loop=7).loop == 7

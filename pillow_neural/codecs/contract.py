@@ -2,8 +2,9 @@
 
     uint8 pictures [B, 3, H, W] + rate levels --encode--> payloads --decode--> uint8 pictures [B, 3, H, W]
 
-A payload is a few parameter bytes, kept in the file's header, and an ordered list of sections, each kept as
-a chunk with a checksum of its own. The contract was checked on paper against systems unlike the default:
+A payload is a few parameter bytes, kept in the file's header (those of later frames in a chunk), and an
+ordered list of sections, each kept as a chunk with a checksum of its own. The contract was checked on paper
+against systems unlike the default:
 
 - A recurrent codec that emits bit planes iteration by iteration (Toderici 2016, Johnston 2018): one section
   an iteration; the map of per-block iteration counts is section 0 and says which bits each later section
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RATE_LEVELS = 65_535
+REDUCTIONS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class CodecInfo:
 
 
 class Payload(NamedTuple):
-    """One picture's bitstreams: at most 255 parameter bytes for the header, and the ordered sections."""
+    """One picture's bitstreams: at most 255 parameter bytes, and the ordered sections."""
 
     parameters: bytes
     sections: tuple[bytes, ...]
@@ -71,8 +73,15 @@ class Codec(Protocol):
             levels: rate levels 0..65535, one a picture; size and quality rise with the level.
         """
 
-    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
+    def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Decode a batch of pictures of one size: uint8 [B, 3, height, width] on the CPU.
+
+        Args:
+            payloads: what `encode` gave.
+            width, height: the size that was encoded.
+            reduction: one of REDUCTIONS; above 1 the result is uint8 [B, 3, ceil(height / reduction),
+                ceil(width / reduction)], near the mean over reduction x reduction pixels each, and the codec
+                leaves out what that does not need.
 
         Raises:
             OSError: a payload is not what this codec writes for this size.

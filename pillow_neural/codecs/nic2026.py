@@ -124,12 +124,15 @@ class Nic2026:
         return sections
 
     @torch.inference_mode()
-    def decode(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
-        """Pixels of streams of one size; see the contract."""
+    def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
+        """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
         rate = self._rate([_level(payload) for payload in payloads])
-        latents = self.decode_latents(payloads, width, height, rate)
-        pixels: Tensor = self._network.synthesis(latents * self._network.inverse_gains(rate), rate)
-        pixels = pixels[:, :, :height, :width]
+        latents = self.decode_latents(payloads, width, height, rate) * self._network.inverse_gains(rate)
+        synthesis = self._network.synthesis
+        pixels: Tensor = (
+            synthesis(latents, rate) if reduction == 1 else synthesis.reduced(latents, rate, reduction)
+        )
+        pixels = pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
         return ((pixels + 0.5) * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
     def decode_latents(self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor) -> Tensor:

@@ -64,3 +64,14 @@ class Synthesis(nn.Module):
             features = block(features, rate)
         network = F.pixel_shuffle(self.tail(features), 8)
         return linear.float() + OUTPUT_UNIT * network.float()
+
+    def reduced(self, latents: Tensor, rate: Tensor, reduction: int) -> Tensor:
+        """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3, 16h / r, 16w / r].
+
+        The linear transform alone, with its kernels averaged instead of its output. The network, which has
+        most of the multiplications, adds little to such means.
+        """
+        side = BLOCK // reduction
+        kernels = self.linear.weight.view(3, side, reduction, side, reduction, -1).mean(dim=(2, 4))
+        pixels = F.conv2d(latents, kernels.reshape(3 * side * side, -1, 1, 1))
+        return F.pixel_shuffle(pixels, side).float()

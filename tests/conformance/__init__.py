@@ -1,0 +1,1 @@
+"""What a Pillow plugin should do, as checks that run on any format and say what they saw."""
