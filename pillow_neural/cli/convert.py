@@ -1,125 +1,192 @@
-"""`nic encode` and `nic decode`."""
+"""What `nic encode` and `nic decode` share: every file by itself, the reports, the exit code."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple
+import traceback
+from collections.abc import Callable, Container, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import BinaryIO
 
-from PIL import Image
-from tqdm import tqdm
-
+import pillow_neural
 from pillow_neural import container
-from pillow_neural.cli.files import (
-    NIC_SUFFIXES,
-    Job,
-    UsageError,
-    check_target,
-    find_inputs,
-    plan,
-    write_whole,
-)
-from pillow_neural.container import METADATA
-from pillow_neural.picture import encode_picture
-from pillow_neural.settings import device, options_for, set_device
+from pillow_neural.cli.files import Job, UsageError, check_target, find_inputs, open_source, plan, write_whole
+from pillow_neural.cli.metadata import sizes_in
+from pillow_neural.cli.reasons import reason
+from pillow_neural.cli.workers import check_device, in_parallel, jobs_for, say, threads_for
 
 
-class _Converted(NamedTuple):
-    """A file's new bytes, the bytes of the .nic side, and the picture's size in pixels."""
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A new file and what to say of it.
+
+    Attributes:
+        data: the file.
+        file_format: Pillow's name of its format.
+        index: of the .nic side of the conversion.
+        nic_size: length of the .nic side in bytes.
+        frames: how many frames the new file holds.
+        metadata: keys of the metadata that the new file should hold.
+        remarks: what else the user should know.
+    """
 
     data: bytes
+    file_format: str
+    index: container.Index
     nic_size: int
-    width: int
-    height: int
+    frames: int
+    metadata: Iterable[str]
+    remarks: list[str]
 
 
-def encode(options: argparse.Namespace) -> int:
-    """Write pictures as .nic files; 0 or 1 for the exit code.
+@dataclass(slots=True)
+class Outcome:
+    """What became of one input; `bpp` are the bits of the .nic file per pixel of all its frames."""
 
-    Raises:
-        UsageError: the options do not fit together or the device does not exist.
-    """
-    keywords = {"quality": options.quality, "target_size": options.target_size, "codec": options.codec}
-
-    def convert(job: Job) -> _Converted:
-        with Image.open(job.source) as im:
-            data = encode_picture(im, options_for(im, keywords))
-            return _Converted(data, len(data), im.width, im.height)
-
-    return _convert_all(options, _picture_suffixes(), ".nic", convert)
-
-
-def decode(options: argparse.Namespace) -> int:
-    """Write .nic files as pictures of another format; 0 or 1 for the exit code.
-
-    Raises:
-        UsageError: the options do not fit together, or name no format or device that exists.
-    """
-    suffix = _wanted_suffix(options.format, options.output)
-    target_format = Image.registered_extensions().get(suffix)
-    if target_format not in Image.SAVE:
-        raise UsageError(f"Pillow cannot write {suffix} files; try --format png")
-
-    def convert(job: Job) -> _Converted:
-        with job.source.open("rb") as fp:
-            container.read_index(fp)
-            with Image.open(fp, formats=["NIC"]) as im:
-                data = io.BytesIO()
-                metadata = {key: im.info[key] for key in METADATA.values() if key in im.info}
-                im.save(data, format=target_format, **metadata)
-                return _Converted(data.getvalue(), job.source.stat().st_size, im.width, im.height)
-
-    return _convert_all(options, NIC_SUFFIXES, suffix, convert)
+    input: str
+    output: str
+    status: str = "failed"
+    error: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    frames: int | None = None
+    metadata: dict[str, int] = field(default_factory=dict)
+    input_bytes: int | None = None
+    output_bytes: int | None = None
+    bpp: float | None = None
+    seconds: float | None = None
 
 
-def _convert_all(
+def convert_all(
     options: argparse.Namespace,
-    input_suffixes: Iterable[str],
+    suffixes: Container[str],
     suffix: str,
-    convert: Callable[[Job], _Converted],
+    convert: Callable[[BinaryIO], Converted],
 ) -> int:
-    try:
-        jobs = plan(find_inputs(options.inputs, frozenset(input_suffixes)), options.output, suffix)
-        set_device(options.device)
-        device()
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    failed, written = 0, set[Path]()
-    for job in tqdm(jobs, unit="file", disable=len(jobs) < 2 or not sys.stderr.isatty()):
-        try:
-            check_target(job, written, force=options.force)
-            tqdm.write(_convert_one(job, convert))
-            written.add(job.target.resolve())
-        except Exception as error:  # one bad file, whatever its plugin raises, must not stop the others
-            failed += 1
-            tqdm.write(f"nic: {job.source}: {error or type(error).__name__}", file=sys.stderr)
-    return 1 if failed else 0
+    """Convert all inputs and report; the exit code is 1 if one failed, else 0.
+
+    Args:
+        options: those of `add_conversion`.
+        suffixes: of the files to take from folders.
+        suffix: of the new files.
+        convert: from an open file to its conversion; what it raises is that file's failure alone.
+
+    Raises:
+        UsageError: the options do not fit together, or the device does not exist.
+    """
+    jobs = plan(find_inputs(options.inputs, suffixes, recursive=options.recursive), options.output, suffix)
+    piped = jobs[0].target is None
+    if options.json and piped:
+        raise UsageError("--json and the picture cannot both go to standard output")
+    at_once = jobs_for(len(jobs), options.jobs)
+    threads = threads_for(at_once)
+    check_device(options.device)
+
+    def work(job: Job) -> Outcome:
+        with pillow_neural.options(device=options.device, threads=threads):
+            return _outcome(job, options, convert)
+
+    outcomes: dict[int, Outcome] = {}
+    for number, outcome in in_parallel(work, jobs, at_once, quiet=options.quiet):
+        outcomes[number] = outcome
+        _report(outcome, options, piped=piped)
+    ordered = [outcomes[number] for number in range(len(jobs))]
+    if options.json:
+        print(json.dumps([asdict(outcome) for outcome in ordered], indent=2))
+    elif len(jobs) > 1 and not options.quiet:
+        print(_summary(ordered))
+    return int(any(outcome.status == "failed" for outcome in ordered))
 
 
-def _convert_one(job: Job, convert: Callable[[Job], _Converted]) -> str:
-    """Convert and write one file; return the line that reports it."""
+def _outcome(job: Job, options: argparse.Namespace, convert: Callable[[BinaryIO], Converted]) -> Outcome:
+    outcome = Outcome(str(job.source), "standard output" if job.target is None else str(job.target))
     began = time.perf_counter()
-    result = convert(job)
-    write_whole(job.target, result.data)
-    rate = 8 * result.nic_size / (result.width * result.height)
-    seconds = time.perf_counter() - began
-    size = f"{result.width}x{result.height}"
-    return f"{job.target}  {size}  {len(result.data):,} bytes  {rate:.3f} bpp  {seconds:.2f} s"
+    try:
+        if options.skip_existing and job.target is not None and job.target.is_file():
+            outcome.status = "skipped"
+        else:
+            _convert_one(job, options, convert, outcome)
+            outcome.status = "written"
+            outcome.seconds = round(time.perf_counter() - began, 3)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # one bad file, whatever its plugin raises, must not stop the others
+        outcome.error = reason(error, job.source.path)
+        if options.verbose and not isinstance(error, (OSError, SyntaxError, ValueError)):
+            outcome.error += "\n" + traceback.format_exc().rstrip()
+    return outcome
 
 
-def _picture_suffixes() -> frozenset[str]:
-    """Suffixes of pictures that Pillow opens, but for .nic."""
-    known = Image.registered_extensions()
-    return frozenset(suffix for suffix, format in known.items() if format in Image.OPEN) - NIC_SUFFIXES
+def _convert_one(
+    job: Job, options: argparse.Namespace, convert: Callable[[BinaryIO], Converted], outcome: Outcome
+) -> None:
+    check_target(job, force=options.force)
+    with open_source(job.source) as file:
+        converted = convert(file)
+        outcome.input_bytes = file.seek(0, io.SEEK_END)
+    header = converted.index.header
+    outcome.width, outcome.height, outcome.mode = header.width, header.height, header.mode
+    outcome.frames = converted.frames
+    outcome.output_bytes = len(converted.data)
+    pixels = header.width * header.height * len(converted.index.frames)
+    outcome.bpp = round(8 * converted.nic_size / pixels, 4)
+    outcome.metadata = sizes_in(converted.data, converted.file_format)
+    lost = [key for key in converted.metadata if key not in outcome.metadata]
+    outcome.warnings = converted.remarks + (
+        [f"{converted.file_format} did not keep {', '.join(lost)}"] if lost else []
+    )
+    if job.target is None:
+        sys.stdout.buffer.write(converted.data)
+    else:
+        write_whole(job.target, converted.data, _times(job) if options.preserve_times else None)
 
 
-def _wanted_suffix(format: str | None, output: Path | None) -> str:
-    if format is not None:
-        return f".{format.lower().removeprefix('.')}"
-    if output is not None and output.suffix and not output.is_dir():
-        return output.suffix.lower()
-    return ".png"
+def _times(job: Job) -> tuple[int, int] | None:
+    if job.source.path is None or not job.source.path.is_file():
+        return None
+    status = job.source.path.stat()
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def _report(outcome: Outcome, options: argparse.Namespace, *, piped: bool) -> None:
+    if outcome.error is not None:
+        say(f"nic: {outcome.input}: {outcome.error}", error=True)
+    for warning in outcome.warnings if not options.quiet else ():
+        say(f"nic: {outcome.input}: warning: {warning}", error=True)
+    if outcome.error is None and not (options.quiet or options.json) and (options.verbose or not piped):
+        say(_line(outcome, verbose=options.verbose), error=piped)
+
+
+def _line(outcome: Outcome, *, verbose: bool) -> str:
+    if outcome.status == "skipped":
+        return f"{outcome.output}  exists, skipped"
+    frames = f" x{outcome.frames}" if outcome.frames != 1 else ""
+    line = (
+        f"{outcome.output}  {outcome.width}x{outcome.height}{frames}  {outcome.output_bytes:,} bytes  "
+        f"{outcome.bpp:.3f} bpp  {outcome.seconds:.2f} s"
+    )
+    if not verbose:
+        return line
+    metadata = ", ".join(f"{key} {length:,} bytes" for key, length in outcome.metadata.items())
+    source = f"from {outcome.input}, {outcome.input_bytes:,} bytes"
+    return f"{line}\n  {source}; mode {outcome.mode}; {metadata or 'no metadata'}"
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    written = [outcome for outcome in outcomes if outcome.status == "written"]
+    counts = [f"{len(written)} written"]
+    for status in ("skipped", "failed"):
+        count = sum(outcome.status == status for outcome in outcomes)
+        if count:
+            counts.append(f"{count} {status}")
+    if written:
+        before = sum(outcome.input_bytes or 0 for outcome in written)
+        after = sum(outcome.output_bytes or 0 for outcome in written)
+        counts.append(f"{before:,} bytes became {after:,}")
+    return ", ".join(counts)

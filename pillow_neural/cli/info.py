@@ -2,86 +2,114 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pillow_neural import container
-from pillow_neural.cli.files import NIC_SUFFIXES, find_inputs
+from pillow_neural.cli import arguments
+from pillow_neural.cli.arguments import Commands
+from pillow_neural.cli.files import NIC_SUFFIXES, Source, find_inputs, index_of, open_source
+from pillow_neural.cli.reasons import reason
 from pillow_neural.container import METADATA
+from pillow_neural.timing import read_timing
+
+_DETAILS = "Needs neither torch nor weights. The exit code is 1 if any file is damaged or unreadable."
+
+_EXAMPLES = """\
+  nic info photo.nic
+  nic info archive/ -r --json | jq '.[].bpp'
+"""
 
 
-def info(arguments: Sequence[str], *, as_json: bool) -> int:
-    """Print descriptions of .nic files; 0 for the exit code, or 1 if a file is damaged or none of ours."""
-    descriptions, failed = [], 0
-    for path in find_inputs(arguments, NIC_SUFFIXES):
-        try:
-            description = describe(path)
-        except (OSError, SyntaxError) as error:
-            failed += 1
-            print(f"nic: {path}: {error}", file=sys.stderr)
-            continue
-        if description["damage"] is not None:
-            failed += 1
-            print(f"nic: {path}: {description['damage']}", file=sys.stderr)
-        descriptions.append(description)
-    if as_json:
-        print(json.dumps(descriptions, indent=2))
-    elif descriptions:
-        print("\n\n".join(_as_text(description) for description in descriptions))
-    return 1 if failed else 0
+def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    command = arguments.add_command(
+        commands,
+        "info",
+        "describe .nic files and check their checksums, without decoding",
+        _DETAILS,
+        _EXAMPLES,
+    )
+    arguments.add_inputs(command, ".nic files, patterns, or folders of them")
+    command.add_argument("--json", action="store_true", help="write a JSON array with one object a file")
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Describe one file, checksums compared.
+def run(options: argparse.Namespace) -> int:
+    """Print descriptions of .nic files; 0 for the exit code, or 1 if a file is damaged or cannot be read.
 
     Raises:
-        SyntaxError: it is not a .nic file, or its header is damaged.
-        OSError: it cannot be read.
+        UsageError: a folder has no .nic files.
     """
-    with path.open("rb") as fp:
-        index = container.read_index(fp)
-        damage = _damage(fp, index)
-    header, size = index.header, path.stat().st_size
+    sources = find_inputs(options.inputs, NIC_SUFFIXES, recursive=options.recursive)
+    descriptions = [describe(source) for source in sources]
+    bad = [description for description in descriptions if description["status"] != "ok"]
+    for description in bad:
+        print(f"nic: {description['file']}: {description['error']}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(descriptions, indent=2))
+    elif readable := [description for description in descriptions if "width" in description]:
+        print("\n\n".join(map(_as_text, readable)))
+    return int(bool(bad))
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """Describe one file, checksums compared; `status` is ok, damaged or failed, and `error` says why."""
+    description: dict[str, Any] = {"file": str(source), "status": "ok", "error": None}
+    try:
+        with open_source(source) as file:
+            index = index_of(file)
+            description.update(_header(index, file.seek(0, io.SEEK_END)))
+            container.verify(file, index)
+            description.update(_timing(file, index))
+    except (OSError, SyntaxError) as error:
+        damaged = isinstance(error, (container.HeaderError, container.DamagedFileError))
+        description["status"] = "damaged" if damaged else "failed"
+        description["error"] = reason(error, source.path)
+    return description
+
+
+def _header(index: container.Index, size: int) -> dict[str, Any]:
+    header, frames = index.header, len(index.frames)
     return {
-        "file": str(path),
         "width": header.width,
         "height": header.height,
         "mode": header.mode,
+        "frames": frames,
         "codec": header.codec,
         "weights": header.weights.hex(),
         "parameters": header.parameters.hex(),
         "bytes": size,
-        "bpp": round(8 * size / (header.width * header.height), 4),
+        "bpp": round(8 * size / (header.width * header.height * frames), 4),
         "metadata": {METADATA[e.kind]: e.length for e in index.entries if e.kind in METADATA},
         "chunks": [
             {"kind": e.kind, "offset": e.offset, "length": e.length, "crc32": f"{e.crc32:08x}"}
             for e in index.entries
         ],
-        "damage": damage,
     }
 
 
-def _damage(fp: BinaryIO, index: container.Index) -> str | None:
-    try:
-        container.verify(fp, index)
-    except container.DamagedFileError as error:
-        return str(error)
-    return None
+def _timing(file: BinaryIO, index: container.Index) -> dict[str, Any]:
+    if len(index.frames) == 1:
+        return {}
+    timing = read_timing(file, index)
+    return {"loop": timing.loop, "durations": timing.durations}
 
 
 def _as_text(description: dict[str, Any]) -> str:
     metadata = ", ".join(f"{key} {length:,} bytes" for key, length in description["metadata"].items())
+    animation = [f"  frames      {_frames(description)}"] if description["frames"] != 1 else []
     lines = [
         description["file"],
         f"  picture     {description['width']}x{description['height']}, mode {description['mode']}",
+        *animation,
         f"  size        {description['bytes']:,} bytes, {description['bpp']:.4g} bits per pixel",
         f"  codec       {description['codec']}, weights {description['weights']}, "
         f"parameters {description['parameters'] or 'none'}",
         f"  metadata    {metadata or 'none'}",
-        f"  checksums   {'do not match' if description['damage'] else 'all match'}",
+        f"  checksums   {'all match' if description['status'] == 'ok' else description['error']}",
         "  chunk    offset    length  crc-32",
         *(
             f"  {chunk['kind']}  {chunk['offset']:>9,} {chunk['length']:>9,}  {chunk['crc32']}"
@@ -89,3 +117,10 @@ def _as_text(description: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _frames(description: dict[str, Any]) -> str:
+    if "loop" not in description:
+        return str(description["frames"])
+    times = {0: "for ever", 1: "once"}.get(description["loop"], f"{description['loop']} times")
+    return f"{description['frames']}, {sum(description['durations']) / 1000:g} s, shown {times}"

@@ -21,6 +21,7 @@ MANIFEST = Path(__file__).parents[2] / "weights_manifest.toml"
 CALIBRATION_SIDE = 768
 SEED = 20261124
 LICENCE = "Apache-2.0"
+NIC_FORMAT_VERSION = 1
 
 
 def calibration_pictures(pictures: Sequence[Picture]) -> list[Pixels]:
@@ -35,7 +36,7 @@ def calibration_pictures(pictures: Sequence[Picture]) -> list[Pixels]:
 
 
 def manifest_entry(codec: str, name: str, contents: bytes, facts: dict[str, str]) -> str:
-    """The [[weights]] table to append to weights_manifest.toml."""
+    """The [[weights]] table to append to weights_manifest.toml, see pillow_neural.weights.manifest."""
     lines = [
         "[[weights]]",
         f'codec = "{codec}"',
@@ -43,7 +44,9 @@ def manifest_entry(codec: str, name: str, contents: bytes, facts: dict[str, str]
         f"size = {len(contents)}",
         f'sha256 = "{hashlib.sha256(contents).hexdigest()}"',
         f'licence = "{LICENCE}"',
+        f"format_version = {NIC_FORMAT_VERSION}",
         *(f"{key} = {value}" for key, value in facts.items()),
+        f'repository = "pillow-neural/{codec}"',
     ]
     return "\n".join(lines) + "\n"
 
