@@ -1,0 +1,54 @@
+"""Mutations of every kind of file through open and load; tests/fuzz.py makes as many as wanted."""
+
+import contextlib
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.fuzz import ALLOWED, Kind, damaged, forged, kinds, outcomes
+
+DAMAGED_STILLS = 10_000
+DAMAGED_ANIMATIONS = 500
+FORGED = 150
+TRACED = 500
+OPENING_BYTES = 2**20
+
+KINDS = kinds()
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+
+@each_kind
+def test_damage_is_an_error_of_the_right_type_and_never_other_pixels(kind: Kind) -> None:
+    count = DAMAGED_STILLS if len(kind.pixels) == 1 else DAMAGED_ANIMATIONS
+    for outcome in outcomes(kind, damaged, count):
+        if outcome.error is None:
+            assert outcome.pixels == kind.pixels
+        else:
+            assert isinstance(outcome.error, ALLOWED)
+
+
+@each_kind
+def test_forged_files_give_pixels_or_an_error_of_the_right_type(kind: Kind) -> None:
+    errors = [outcome.error for outcome in outcomes(kind, forged, FORGED) if outcome.error is not None]
+    assert errors
+    for error in errors:
+        assert isinstance(error, ALLOWED)
+
+
+@each_kind
+def test_opening_a_forged_file_allocates_no_more_than_the_file_explains(kind: Kind) -> None:
+    random = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for _ in range(TRACED):
+            data = forged(kind.data, random)
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            with contextlib.suppress(ALLOWED):
+                Image.open(io.BytesIO(data), formats=["NIC"]).close()
+            assert tracemalloc.get_traced_memory()[1] - before < OPENING_BYTES
+    finally:
+        tracemalloc.stop()
