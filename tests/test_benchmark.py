@@ -14,6 +14,8 @@ from pillow_neural.benchmark.bdrate import Curve, Pchip, bd_rate
 from pillow_neural.benchmark.codecs import encode, nic_codec
 from pillow_neural.benchmark.crops import CropArea, crop_sheet, smallest_not_below
 from pillow_neural.benchmark.metrics import Pixels, ms_ssim, ms_ssim_db, psnr
+from pillow_neural.benchmark.startup import startup
+from pillow_neural.container import Header, write
 
 RATES = np.array([0.1, 0.2, 0.45, 0.8, 1.5])
 QUALITIES = np.array([25.0, 28.1, 31.0, 34.2, 38.0])
@@ -195,3 +197,15 @@ def test_crops_are_cut_within_the_picture(tmp_path: Path) -> None:
     assert CropArea(64).box(image) == (64, 56, 128, 120)
     assert CropArea(64, at=(500, 20)).box(image) == (128, 20, 192, 84)
     assert CropArea(256).box(image) == (0, 0, 192, 176)
+
+
+def test_startup_is_measured_in_fresh_interpreters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.nic"
+    header = Header(1, 1, "L", "nic2026", bytes(8), b"")
+    path.write_bytes(write(header, []))
+    assert all(seconds > 0 for seconds in startup(path, repeats=1))
+    path.write_bytes(b"no picture")
+    assert main(["startup", str(path)]) == 1
+    assert "cannot identify image file" in capsys.readouterr().err

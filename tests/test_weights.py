@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 from packaging.licenses import canonicalize_license_expression
 
-from pillow_neural.benchmark.results import CodecResult, PictureInfo, Results, Setting
+from pillow_neural.benchmark.results import CodecResult, Environment, PictureInfo, Results, Setting
 from pillow_neural.cli.publish import measured_curve
 from pillow_neural.codecs.registry import codec_info, codecs
 from pillow_neural.training import export
@@ -268,18 +268,21 @@ class TestMeasuredCurve:
     def _results(path: Path, pictures: tuple[str, ...]) -> Path:
         """Two settings, the higher rate first, of two codecs."""
         settings = [Setting({}, rate, 40 * rate, rate, 1.0, 1.0, []) for rate in (0.9, 0.5)]
-        measured = [CodecResult(name, "NIC", False, {}, settings) for name in ("webp", "nic:toy")]
+        weights: Environment = {"weights": ENTRY.id.hex()}
+        measured = [CodecResult(name, "NIC", False, weights, settings) for name in ("webp", "nic:toy")]
         Results([PictureInfo(name, 768, 512) for name in pictures], measured).save(path / "results.json")
         return path / "results.json"
 
     def test_it_comes_from_the_results_of_the_benchmark(self, tmp_path: Path) -> None:
-        curve = measured_curve(self._results(tmp_path, self.KODAK), "toy")
+        curve = measured_curve(self._results(tmp_path, self.KODAK), ENTRY)
         assert curve == Curve((0.5, 0.9), (20.0, 36.0), (0.5, 0.9))
 
     def test_it_is_of_the_kodak_pictures(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"other pictures than kodim01.png to kodim24.png"):
-            measured_curve(self._results(tmp_path, self.KODAK[:2]), "toy")
+            measured_curve(self._results(tmp_path, self.KODAK[:2]), ENTRY)
 
-    def test_it_is_of_the_codec(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="no measurements of codec nic2026"):
-            measured_curve(self._results(tmp_path, self.KODAK), "nic2026")
+    @pytest.mark.parametrize("other", [{"codec": "nic2026"}, {"sha256": "0" * 64}])
+    def test_it_is_of_the_codec_with_these_weights(self, tmp_path: Path, other: dict[str, str]) -> None:
+        entry = dataclasses.replace(ENTRY, **other)
+        with pytest.raises(ValueError, match=f"no measurements of codec {entry.codec} with weights"):
+            measured_curve(self._results(tmp_path, self.KODAK), entry)

@@ -1,4 +1,4 @@
-"""Command line: `python -m pillow_neural.benchmark run|report|crops|complexity`."""
+"""Command line: `python -m pillow_neural.benchmark run|report|crops|complexity|startup`."""
 
 import argparse
 import sys
@@ -15,6 +15,7 @@ from pillow_neural.benchmark.plot import draw_curves
 from pillow_neural.benchmark.report import write_report
 from pillow_neural.benchmark.results import Results, load_results
 from pillow_neural.benchmark.run import find_pictures, measure
+from pillow_neural.benchmark.startup import startup
 from pillow_neural.codecs.registry import DEFAULT_CODEC
 
 
@@ -74,6 +75,11 @@ def _complexity(options: argparse.Namespace) -> None:
     print(f"{options.codec}: {encoding} to encode, {decoding} to decode")
 
 
+def _startup(options: argparse.Namespace) -> None:
+    for name, seconds in startup(options.picture)._asdict().items():
+        print(f"{name.replace('_', ' ')}: {seconds * 1e3:.2f} ms")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pillow_neural.benchmark", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -81,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands.add_parser("report", help="write report.md and rd.png anew from a results.json"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
+    _add_startup(commands.add_parser("startup", help="times to import the package and to open a header"))
     return parser
 
 
@@ -125,6 +132,11 @@ def _add_complexity(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_complexity)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--codec", default=DEFAULT_CODEC, help="default: %(default)s")
+
+
+def _add_startup(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_startup)
+    parser.add_argument("picture", type=Path, help="a .nic file")
 
 
 def _positive(text: str) -> int:

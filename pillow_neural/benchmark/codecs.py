@@ -8,6 +8,9 @@ from typing import Any
 
 from PIL import Image
 
+from pillow_neural.codecs.loading import weights_for_saving
+from pillow_neural.codecs.registry import DEFAULT_CODEC
+
 SaveArgs = dict[str, Any]
 
 _NIC_QUALITIES = (0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3, 1.9)
@@ -77,6 +80,13 @@ def find_codec(name: str) -> Codec:
     if not _is_available(codec):
         raise ValueError(f"codec {name!r}: Pillow can't save and open {codec.format} here")
     return codec
+
+
+def weights_measured(codec: Codec) -> dict[str, str]:
+    """For a codec of ours {"weights": id of those that it saves with, 16 hex digits}; else nothing."""
+    if codec.format != "NIC":
+        return {}
+    return {"weights": weights_for_saving(codec.settings[0].get("codec", DEFAULT_CODEC)).id.hex()}
 
 
 def register_formats() -> None:

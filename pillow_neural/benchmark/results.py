@@ -13,8 +13,8 @@ Layout of results.json:
 
 bpp (8 * bytes / pixels), psnr (dB) and msssim of a setting are means over its pictures, save_s and load_s
 (seconds) medians. "reused" marks a codec measured in an earlier run: its times, taken in its own
-environment, can't be compared with the others. A lossless setting has "psnr": Infinity, as Python's json
-writes it.
+environment, can't be compared with the others. The environment of a codec of ours has the id of its
+"weights". A lossless setting has "psnr": Infinity, as Python's json writes it.
 """
 
 import json

@@ -13,7 +13,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pillow_neural.benchmark.codecs import Codec, SaveArgs, decode, encode, register_formats
+from pillow_neural.benchmark.codecs import (
+    Codec,
+    SaveArgs,
+    decode,
+    encode,
+    register_formats,
+    weights_measured,
+)
 from pillow_neural.benchmark.metrics import MIN_SIDE, ms_ssim, psnr
 from pillow_neural.benchmark.results import (
     CodecResult,
@@ -66,7 +73,8 @@ def measure(
                 progress.update()
             columns = zip(codec.settings, zip(*rows, strict=True), strict=True)
             settings = [_summary(args, list(column)) for args, column in columns]
-            measured.append(CodecResult(codec.name, codec.format, False, environment, settings))
+            here = environment | weights_measured(codec)
+            measured.append(CodecResult(codec.name, codec.format, False, here, settings))
             yield Results(pictures, [*measured, *kept])
 
 

@@ -43,21 +43,21 @@ def publish(entry: WeightsEntry, options: argparse.Namespace) -> int:
     return 0
 
 
-def measured_curve(path: Path, codec: str) -> Curve:
-    """A codec's curve on the Kodak pictures, from results.json of `python -m pillow_neural.benchmark run`.
+def measured_curve(path: Path, entry: WeightsEntry) -> Curve:
+    """The curve of weights on the Kodak pictures, from results.json of `python -m pillow_neural.benchmark run`.
 
     Raises:
-        ValueError: the file is no such results, of other pictures, or without the codec.
+        ValueError: the file is no such results, of other pictures, or without the codec with these weights.
     """
     results = load_results(path)
     if [picture.name for picture in results.pictures] != _KODAK:
         raise ValueError(f"{path} holds measurements of other pictures than {_KODAK[0]} to {_KODAK[-1]}")
-    names = {f"nic:{codec}", *(["nic"] if codec == DEFAULT_CODEC else [])}
+    names = {f"nic:{entry.codec}", *(["nic"] if entry.codec == DEFAULT_CODEC else [])}
     for measured in results.codecs:
-        if measured.name in names:
+        if measured.name in names and measured.environment.get("weights") == entry.id.hex():
             points = sorted((s.bpp, s.psnr, s.msssim) for s in measured.settings)
             return Curve(*zip(*points, strict=True))
-    raise ValueError(f"{path} has no measurements of codec {codec}")
+    raise ValueError(f"{path} has no measurements of codec {entry.codec} with weights {entry.id.hex()}")
 
 
 def _publish(entry: WeightsEntry, repository: str, options: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def _publish(entry: WeightsEntry, repository: str, options: argparse.Namespace) 
     if options.push:
         check_unpublished(entry)
     if options.curve is not None:
-        record_curve(MANIFEST, entry.file, measured_curve(options.curve, entry.codec))
+        record_curve(MANIFEST, entry.file, measured_curve(options.curve, entry))
         entry = next(e for e in manifest() if e.file == entry.file)
     folder = options.output or Path("build") / Path(entry.file).stem
     write_folder(entry, folder)
