@@ -199,9 +199,7 @@ def test_crops_are_cut_within_the_picture(tmp_path: Path) -> None:
     assert CropArea(256).box(image) == (0, 0, 192, 176)
 
 
-def test_startup_is_measured_in_fresh_interpreters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_startup_in_fresh_interpreters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.nic"
     header = Header(1, 1, "L", "nic2026", bytes(8), b"")
     path.write_bytes(write(header, []))

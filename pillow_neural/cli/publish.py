@@ -44,7 +44,7 @@ def publish(entry: WeightsEntry, options: argparse.Namespace) -> int:
 
 
 def measured_curve(path: Path, entry: WeightsEntry) -> Curve:
-    """The curve of weights on the Kodak pictures, from results.json of `python -m pillow_neural.benchmark run`.
+    """The Kodak curve of weights, from results.json of `python -m pillow_neural.benchmark run`.
 
     Raises:
         ValueError: the file is no such results, of other pictures, or without the codec with these weights.
