@@ -13,6 +13,20 @@ _CODECS = (
         title="the default codec: all rates in one model, integer scales, phased means",
         paper="this project",
     ),
+    CodecInfo(
+        name="toderici2016",
+        module="pillow_neural.codecs.toderici2016",
+        title="recurrent: the residual coded again and again, one section an iteration",
+        paper="Toderici et al. 2016, arXiv 1608.05148",
+        progressive=True,
+    ),
+    CodecInfo(
+        name="johnston2018",
+        module="pillow_neural.codecs.johnston2018",
+        title="recurrent, with priming, an SSIM-weighted loss and spatially adaptive bit rates",
+        paper="Johnston et al. 2018, arXiv 1703.10114",
+        progressive=True,
+    ),
 )
 
 

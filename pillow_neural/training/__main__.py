@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 
 from pillow_neural.training.data import CropSampler, load_pictures
 from pillow_neural.training.loop import LoopOptions, train
-from pillow_neural.training.recipe import Recipe
+from pillow_neural.training.recipe import find_recipe
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,6 +24,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change the network's shape, such as priming=0 (give the same to pillow_neural.training.export)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
@@ -33,7 +39,7 @@ def main() -> None:
     """Parse the command line and train."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe: Recipe = importlib.import_module(f"pillow_neural.training.recipes.{arguments.codec}").RECIPE
+    recipe = find_recipe(arguments.codec, arguments.set)
     crop = arguments.crop or recipe.crop
     pictures = load_pictures(arguments.data, validation=False, smallest_side=crop)
     logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)

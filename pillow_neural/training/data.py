@@ -90,6 +90,10 @@ class CropSampler:
         weights = np.sqrt([p.pixels.shape[0] * p.pixels.shape[1] for p in pictures])
         self._weights = weights / weights.sum()
 
+    def with_crop(self, crop: int, seed: int) -> CropSampler:
+        """Another sampler of the same pictures."""
+        return CropSampler(self._pictures, crop, seed)
+
     def _candidate(self) -> Pixels:
         pixels = self._pictures[self._random.choice(len(self._pictures), p=self._weights)].pixels
         largest = min(pixels.shape[:2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from pillow_neural.training.data import CropSampler, Picture, Pixels, load_pictures
-from pillow_neural.training.recipe import Recipe
+from pillow_neural.training.recipe import Recipe, find_recipe
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "bundled"
 MANIFEST = Path(__file__).parents[2] / "weights_manifest.toml"
@@ -80,8 +79,11 @@ def main() -> None:
     parser.add_argument("codec", help="name of the recipe, such as nic2026")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="tar files or folders")
     parser.add_argument("--folder", type=Path, help="where the checkpoint is (default: runs/CODEC)")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the settings of the training run"
+    )
     arguments = parser.parse_args()
-    recipe: Recipe = importlib.import_module(f"pillow_neural.training.recipes.{arguments.codec}").RECIPE
+    recipe = find_recipe(arguments.codec, arguments.set)
     folder = arguments.folder or Path("runs") / arguments.codec
     print(export(arguments.codec, recipe, folder, arguments.data))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -50,3 +52,51 @@ class Recipe:
     crop: int = 256
     batch: int = 4
     learning_rate: float = 4e-4
+
+
+Shape = TypeVar("Shape")
+
+
+def find_recipe(codec: str, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe of a codec, such as "nic2026".
+
+    Args:
+        codec: a module of pillow_neural.training.recipes.
+        settings: "name=value", fields of the network's shape to change, where the recipe has a SHAPE and a
+            `recipe_for`.
+
+    Raises:
+        ValueError: there is no such recipe or setting.
+    """
+    try:
+        module = importlib.import_module(f"pillow_neural.training.recipes.{codec}")
+        recipe: Recipe = module.RECIPE
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"there is no recipe {codec!r}") from error
+    if not settings:
+        return recipe
+    if not hasattr(module, "recipe_for"):
+        raise ValueError(f"the recipe {codec!r} has no settings")
+    changed: Recipe = module.recipe_for(with_settings(module.SHAPE, settings))
+    return changed
+
+
+def with_settings(shape: Shape, settings: Sequence[str]) -> Shape:
+    """A dataclass with some fields set from "name=value", in the types of the values they had.
+
+    Raises:
+        ValueError: there is no such field, or its type cannot have this value.
+    """
+    known = {field.name: getattr(shape, field.name) for field in dataclasses.fields(shape)}  # type: ignore[arg-type]
+    changes = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in known:
+            raise ValueError(f"no setting {name!r}; there are {', '.join(known)}")
+        if isinstance(known[name], bool):
+            if text not in ("true", "false"):
+                raise ValueError(f"{name} is true or false, not {text!r}")
+            changes[name] = text == "true"
+        else:
+            changes[name] = type(known[name])(text)
+    return dataclasses.replace(shape, **changes)  # type: ignore[type-var]

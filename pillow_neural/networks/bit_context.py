@@ -1,0 +1,131 @@
+"""How probable each bit of a bit plane is, in exact integer arithmetic.
+
+    bits of iterations t-1, t-2 --------------------+
+    bits of iteration t, phases before k -----------+--> 3x3 --> 1x1 --> 1x1 --> index of a table, 0..63,
+    iterations of each block, and t itself ---------+    integer network of phase k    for each bit of phase k
+
+Toderici et al. 2016 (arXiv 1608.05148, section 3) predict each bit with a masked convolutional network over
+the bits around it, one after another, and with the planes before it as context. Here the bits of an iteration
+come in four interleaved phases (pillow_neural.networks.phases), so that a plane takes four passes instead of
+one a bit, and the network is made of IntegerConv2d, so that every machine computes the same indices. An index
+stands for a probability; the coder takes it from the table of that index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, integer_activation, round_half_up
+from pillow_neural.networks.phases import PHASES, phase_mask
+
+INDICES = 64
+LOGIT_STEP = 0.17
+BIT_UNIT = 32
+COUNT_UNIT = 16
+PREVIOUS = 2
+HIDDEN = 64
+
+Taker = Callable[[Tensor, Tensor], Tensor]
+
+
+def logit_of_index(index: Tensor) -> Tensor:
+    """Natural logarithm of the odds of a bit 1 at an index, fractions allowed: -5.4 at 0 to 5.4 at 63."""
+    return (index - (INDICES - 1) / 2) * LOGIT_STEP
+
+
+class ContextPhase(nn.Module):
+    """The integer network of one phase."""
+
+    def __init__(self, inputs: int, hidden: int, bits: int) -> None:
+        super().__init__()
+        self.first = IntegerConv2d(inputs, hidden, 3)
+        self.mix = IntegerConv2d(hidden, hidden)
+        self.to_index = IntegerConv2d(hidden, bits, bias_unit=16.0)
+        nn.init.constant_(self.first.bias, 0.5)
+        nn.init.constant_(self.mix.bias, 0.5)
+        nn.init.constant_(self.to_index.bias, (INDICES - 1) / 2 / self.to_index.bias_unit)
+        with torch.no_grad():
+            self.to_index.weight.mul_(0.05)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Index of each bit, real and unbounded in training, else whole and 0..63: [B, bits, h, w].
+
+        Args:
+            inputs: whole numbers -127..127, [B, inputs, h, w].
+        """
+        hidden = integer_activation(self.mix(integer_activation(self.first(inputs))))
+        index: Tensor = self.to_index(hidden)
+        return index if torch.is_grad_enabled() else round_half_up(index).clamp(0, INDICES - 1)
+
+
+class BitContext(nn.Module):
+    """Context network of all iterations and phases.
+
+    Args:
+        bits: bits of a block and iteration, a multiple of 4.
+        iterations: the most that a block may have.
+        hidden: channels of the hidden layers.
+    """
+
+    def __init__(self, bits: int, iterations: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.bits = bits
+        self.iterations = iterations
+        inputs = (1 + PREVIOUS) * bits + 1 + iterations
+        self.phases = nn.ModuleList(ContextPhase(inputs, hidden, bits) for _ in range(PHASES))
+
+    def side_inputs(self, previous: Sequence[Tensor], counts: Tensor, number: int) -> Tensor:
+        """What is known before an iteration: [B, 2 * bits + 1 + iterations, h, w].
+
+        Args:
+            previous: bits of the iterations before it, the latest last, each -1, 0 or 1, [B, bits, h, w].
+            counts: iterations of each block, [B, h, w].
+            number: of this iteration, from 0.
+        """
+        batch, height, width = counts.shape
+        zeros = counts.new_zeros(batch, self.bits, height, width, dtype=torch.float32)
+        planes = [*previous[-PREVIOUS:]]
+        planes = [zeros] * (PREVIOUS - len(planes)) + planes
+        left = ((counts - number).clamp(min=0) * COUNT_UNIT).clamp(max=ACTIVATION_LIMIT)
+        name = torch.zeros_like(zeros[:, :1]).repeat(1, self.iterations, 1, 1)
+        name[:, number] = ACTIVATION_LIMIT
+        return torch.cat([*(BIT_UNIT * plane for plane in planes), left[:, None].to(zeros), name], 1)
+
+    def walk(self, previous: Sequence[Tensor], counts: Tensor, number: int, take: Taker) -> Tensor:
+        """Go through the phases of one iteration; encoding and decoding differ in where bits come from.
+
+        Args:
+            previous, counts, number: as for `side_inputs`; even h and w.
+            take: called once a phase with the bits to code, bool [B, bits, h, w], and the indices of all,
+                [B, bits, h, w]; returns bits -1 or 1, 0 where nothing is to be coded.
+
+        Returns:
+            The bits of this iteration, [B, bits, h, w].
+        """
+        side = self.side_inputs(previous, counts, number)
+        active = (counts > number)[:, None]
+        known = torch.zeros_like(side[:, : self.bits])
+        height, width = counts.shape[1:]
+        for phase, network in enumerate(self.phases):
+            mask = phase_mask(phase, self.bits, height, width, counts.device)
+            index = network(torch.cat([BIT_UNIT * known, side], 1))
+            known = known + take(mask & active, index)
+        return known
+
+    def cost(self, previous: Sequence[Tensor], bits: Tensor, counts: Tensor, number: int) -> Tensor:
+        """Estimated bits to code one iteration, [B]: the training side, see `walk` for the arguments."""
+        total = bits.new_zeros(len(bits))
+
+        def take(coded: Tensor, index: Tensor) -> Tensor:
+            nonlocal total
+            nats = F.softplus(-logit_of_index(index) * bits) * coded
+            total = total + nats.sum(dim=(1, 2, 3)) / math.log(2)
+            return bits * coded
+
+        self.walk(previous, counts, number, take)
+        return total

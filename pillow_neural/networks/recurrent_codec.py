@@ -1,0 +1,247 @@
+"""The loop of a recurrent codec: what is still missing is coded again and again.
+
+    iteration t = 1, 2, ...:
+
+    picture x ----(-)--> residual r --encoder E--> features --binarizer B--> bits b_t, 32 a 16x16 block
+                   ^                                                             |
+                   |                                                             +--> the file
+                   +------------- reconstruction x' <--------decoder D <---------+
+
+    b_t = B(E_t(r_t-1))      x'_t = D_t(b_t) + gamma x'_t-1      r_t = x - x'_t      x'_0 = grey
+
+Toderici et al. 2016 (arXiv 1608.05148, eq. 1 and 2): gamma is 0 for one-shot and 1 for additive
+reconstruction; scaled additive reconstruction multiplies what the encoder sees by a gain, estimated from
+x'_t-1, and divides what the decoder says by it (section 2.2). Encoder and decoder keep their hidden states
+from one iteration to the next.
+
+Johnston et al. 2018 (arXiv 1703.10114, section 3): priming runs the encoder and the decoder k more times in
+the first iteration, on the same input, and keeps only the hidden states and the last output; diffusion does
+so in the later iterations. Spatially adaptive bit rates: a 16x16 block has no more bits once its distortion
+is at most its target, and the decoder gets zeros in their stead. Such a block keeps the pixels that its last
+bits gave it, so that nothing coded later can spoil it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pillow_neural.networks.binarizer import Binarizer
+from pillow_neural.networks.distortion import absolute_error, dissimilarity
+from pillow_neural.networks.recurrent import UNITS, Convolution, Stack, State, UnitName
+
+BITS = 32
+BLOCK = 16
+GRID = 32
+"""Sides of what the network sees are multiples of this: two blocks, and one gain."""
+
+GREY = 0.5
+INPUT_UNIT = 0.25
+FULL_HEAD = 64
+FULL_ENCODER = (256, 512, 512)
+FULL_DECODER_HEAD = 512
+FULL_DECODER = (512, 512, 256, 128)
+ENCODER_HIDDEN_KERNELS = (1, 1, 1)
+DECODER_HIDDEN_KERNELS = (1, 1, 3, 3)
+GAIN_LAYERS = 5
+GAIN_CHANNELS = 32
+MAX_ITERATIONS = 32
+
+Reconstruction = Literal["one_shot", "additive", "scaled_additive"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentShape:
+    """A member of the family; stored with the weights.
+
+    Attributes:
+        unit: recurrent unit of encoder and decoder.
+        width: share of the paper's channels, 1 for all of them.
+        reconstruction: how a decoder's output becomes the picture.
+        iterations: the most that a block may have, 1 to MAX_ITERATIONS.
+        priming, diffusion: additional steps of the first and of each later iteration.
+        ssim_weighted: whether errors are weighed by structural dissimilarity, in training and in the target.
+        adaptive: whether blocks get as many iterations as their target needs, or all the same number.
+    """
+
+    unit: UnitName
+    width: float = 0.25
+    reconstruction: Reconstruction = "one_shot"
+    iterations: int = 10
+    priming: int = 0
+    diffusion: int = 0
+    ssim_weighted: bool = False
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.unit, UNITS), (self.reconstruction, get_args(Reconstruction))):
+            if value not in known:
+                raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+        if not (self.width > 0 and 1 <= self.iterations <= MAX_ITERATIONS):
+            raise ValueError(f"width {self.width} or iterations {self.iterations} out of range")
+        if min(self.priming, self.diffusion) < 0:
+            raise ValueError("there cannot be fewer than 0 additional steps")
+
+    def channels(self, full: int) -> int:
+        """Channels of a layer that has `full` in the paper, a multiple of 4."""
+        return max(4, 4 * round(self.width * full / 4))
+
+
+class Encoder(nn.Module):
+    """Residual [B, 3, 16h, 16w] -> features [B, outputs, h, w]."""
+
+    def __init__(self, shape: RecurrentShape) -> None:
+        super().__init__()
+        head = shape.channels(FULL_HEAD)
+        channels = [shape.channels(full) for full in FULL_ENCODER]
+        self.head = Convolution(3, head, 3, stride=2)
+        self.stack = Stack(shape.unit, head, channels, ENCODER_HIDDEN_KERNELS, upsampling=False)
+        self.outputs = self.stack.outputs
+
+    def forward(self, residual: Tensor, states: Sequence[State] | None) -> tuple[Tensor, list[State]]:
+        """One step: features and new states."""
+        features, new = self.stack(torch.tanh(self.head(residual / INPUT_UNIT)), states)
+        return features, new
+
+
+class Decoder(nn.Module):
+    """Bits [B, 32, h, w] -> [B, 3, 16h, 16w] in -1..1, float32: far from saturation for pixels in 0..1."""
+
+    def __init__(self, shape: RecurrentShape) -> None:
+        super().__init__()
+        head = shape.channels(FULL_DECODER_HEAD)
+        channels = [shape.channels(full) for full in FULL_DECODER]
+        self.head = Convolution(BITS, head, 1)
+        self.stack = Stack(shape.unit, head, channels, DECODER_HIDDEN_KERNELS, upsampling=True)
+        self.tail = Convolution(self.stack.outputs, 3, 1)
+
+    def forward(self, bits: Tensor, states: Sequence[State] | None) -> tuple[Tensor, list[State]]:
+        """One step: output and new states."""
+        features, new = self.stack(torch.tanh(self.head(bits)), states)
+        return torch.tanh(self.tail(features)).float(), new
+
+
+class GainEstimator(nn.Module):
+    """Gain above 1 of each 32x32 block of a reconstruction, as large as the picture: [B, 1, H, W].
+
+    Five convolutions of stride 2 with ELU, 32 channels and 1 at last, plus 2 (Toderici et al., section 2.2).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, *(GAIN_CHANNELS,) * (GAIN_LAYERS - 1), 1)
+        self.layers = nn.ModuleList(
+            Convolution(inputs, outputs, 3, stride=2) for inputs, outputs in pairwise(widths)
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return the gains."""
+        features = picture - GREY
+        for layer in self.layers:
+            features = F.elu(layer(features))
+        return F.interpolate(features.float() + 2, scale_factor=GRID, mode="nearest")
+
+
+class Iteration(NamedTuple):
+    """What one iteration gave.
+
+    Attributes:
+        bits: float32 [B, 32, h, w]: -1 or 1, and 0 where a block has none.
+        active: bool [B, h, w], the blocks that have bits.
+        picture: the reconstruction, float32 [B, 3, 16h, 16w] in 0..1 and a little beyond.
+    """
+
+    bits: Tensor
+    active: Tensor
+    picture: Tensor
+
+
+class RecurrentNetwork(nn.Module):
+    """Encoder, binarizer and decoder of one recurrent codec.
+
+    The buffer `mean_dissimilarity` belongs to training: the moving average that errors are weighed against.
+    """
+
+    mean_dissimilarity: Tensor
+
+    def __init__(self, shape: RecurrentShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.encoder = Encoder(shape)
+        self.binarizer = Binarizer(self.encoder.outputs, BITS)
+        self.decoder = Decoder(shape)
+        self.gain = GainEstimator() if shape.reconstruction == "scaled_additive" else None
+        self.register_buffer("mean_dissimilarity", torch.zeros(()), persistent=False)
+
+    def forward(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
+        """Code pictures iteration by iteration, until no block needs more or there are `shape.iterations`.
+
+        In training there are always `shape.iterations`.
+
+        Args:
+            pixels: [B, 3, H, W] in 0..1, H and W multiples of 32.
+            targets: [B], the distortion at which a block has enough; below 0 no block ever has.
+            inside: bool [B, H/16, W/16], the blocks to code, at least one; None for all.
+        """
+        batch, _, height, width = pixels.shape
+        decoder = DecoderLoop(self, batch, height, width)
+        if inside is None:
+            inside = pixels.new_ones(batch, height // BLOCK, width // BLOCK, dtype=torch.bool)
+        active, states = inside, None
+        for number in range(self.shape.iterations):
+            residual = (pixels - decoder.picture) * decoder.gain
+            for _ in range(1 + self.extra_steps(number)):
+                features, states = self.encoder(residual, states)
+            bits = self.binarizer(features) * active[:, None]
+            picture = decoder.step(bits, active)
+            yield Iteration(bits, active, picture)
+            distortion = self.distortion(pixels, picture.detach())
+            active = active & (distortion > targets[:, None, None])
+            if not self.training and not active.any():
+                return
+
+    def extra_steps(self, number: int) -> int:
+        """Steps before the last one of an iteration, counted from 0."""
+        return self.shape.diffusion if number else self.shape.priming
+
+    def distortion(self, pixels: Tensor, picture: Tensor) -> Tensor:
+        """Distortion of 16x16 blocks as this network was trained to lower it: [B, H/16, W/16]."""
+        error = absolute_error(pixels, picture)
+        if self.shape.ssim_weighted:
+            error = error * dissimilarity(pixels, picture)
+        return F.avg_pool2d(error, 2)
+
+
+class DecoderLoop:
+    """The decoder's side of the loop for one batch of pictures; encoding runs it too.
+
+    Attributes:
+        picture: the reconstruction so far, float32 [B, 3, H, W].
+        gain: what the next residual is multiplied by, broadcast to the picture.
+    """
+
+    def __init__(self, network: RecurrentNetwork, batch: int, height: int, width: int) -> None:
+        self._network = network
+        self._states: list[State] | None = None
+        self._iterations = 0
+        like = network.decoder.tail.weight
+        self.picture = torch.full((batch, 3, height, width), GREY, device=like.device)
+        self.gain = torch.ones(1, device=like.device)
+
+    def step(self, bits: Tensor, active: Tensor) -> Tensor:
+        """Merge the bits of one iteration, as in `Iteration`; returns the new reconstruction."""
+        for _ in range(1 + self._network.extra_steps(self._iterations)):
+            output, self._states = self._network.decoder(bits, self._states)
+        self._iterations += 1
+        base = GREY if self._network.shape.reconstruction == "one_shot" else self.picture
+        changed = active[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
+        self.picture = torch.where(changed, base + output / self.gain, self.picture)
+        if self._network.gain is not None:
+            self.gain = self._network.gain(self.picture)
+        return self.picture

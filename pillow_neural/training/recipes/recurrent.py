@@ -1,0 +1,85 @@
+"""What the recipes of the recurrent codecs share: the absolute error of every iteration, small crops.
+
+The loss is the mean over iterations of the L1 error (Toderici et al. 2016, arXiv 1608.05148, eq. 3), for
+Johnston et al. 2018 (arXiv 1703.10114, section 3) weighed per 8x8 block by its structural dissimilarity
+over the moving average of that, and constant for the gradient. Bits are drawn at random in training. Where
+the codec has spatially adaptive bit rates, half of the crops are coded with them at a random target, so that
+the networks get to know zeros for missing bits; blocks that have stopped are left out of the loss.
+
+The context network is trained after the codec, when the weights file is made: until then its bits change, and
+those of training are random where those of encoding are not. See recurrent_weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
+from pillow_neural.networks.distortion import absolute_error, dissimilarity
+from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork, RecurrentShape
+from pillow_neural.training.data import CropSampler
+from pillow_neural.training.recipe import Recipe, StepResult
+from pillow_neural.training.recipes.recurrent_weights import pack_recurrent_codec
+
+ADAPTIVE_SHARE = 0.5
+TARGETS = (3e-3, 0.1)
+WEIGHTED_TARGETS = (1e-5, 1e-2)
+AVERAGE_DECAY = 0.99
+CROP = 64
+BATCH = 8
+LEARNING_RATE = 2e-3
+
+
+def recipe_for(shape: RecurrentShape) -> Recipe:
+    """The recipe of a member of the family."""
+    return Recipe(
+        build=lambda: CodecNetwork(shape),
+        initialise=_leave,
+        step=step,
+        pack=pack_recurrent_codec,
+        crop=CROP,
+        batch=BATCH,
+        learning_rate=LEARNING_RATE,
+    )
+
+
+def _leave(network: nn.Module, sampler: CropSampler) -> None:
+    """Start from random weights."""
+
+
+def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
+    """Mean error of all iterations; bits per pixel before entropy coding; PSNR of the last iteration."""
+    assert isinstance(network, CodecNetwork)
+    pixels = batch.float() / 255
+    targets = _targets(network.shape, len(batch), random).to(pixels.device)
+    losses, coded = [], pixels.new_zeros(())
+    for iteration in network.loop(pixels, targets):
+        error = _error(network.loop, pixels, iteration.picture)
+        active = iteration.active.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        losses.append((error * active).mean())
+        coded = coded + iteration.active.float().mean()
+    mse = (iteration.picture.detach() - pixels).square().mean(dim=(1, 2, 3))
+    loss = torch.stack(losses).sum() / network.shape.iterations
+    return StepResult(loss, coded * BITS / BLOCK**2, -10 * torch.log10(mse).mean())
+
+
+def _targets(shape: RecurrentShape, count: int, random: torch.Generator) -> Tensor:
+    """Distortions at which blocks stop, [count]: log-uniform for some pictures, never for the others."""
+    low, high = WEIGHTED_TARGETS if shape.ssim_weighted else TARGETS
+    targets = low * torch.exp(torch.rand(count, generator=random) * math.log(high / low))
+    stops = torch.rand(count, generator=random) < (ADAPTIVE_SHARE if shape.adaptive else 0)
+    return torch.where(stops, targets, NEVER_ENOUGH)
+
+
+def _error(loop: RecurrentNetwork, pixels: Tensor, picture: Tensor) -> Tensor:
+    """Error of 8x8 blocks, weighed if the codec does so; moves the average dissimilarity along."""
+    error = absolute_error(pixels, picture)
+    if not loop.shape.ssim_weighted:
+        return error
+    weight = dissimilarity(pixels, picture.detach())
+    average = loop.mean_dissimilarity
+    average.copy_(torch.where(average > 0, torch.lerp(weight.mean(), average, AVERAGE_DECAY), weight.mean()))
+    return error * (weight / average)

@@ -1,0 +1,200 @@
+"""Weights file of a recurrent codec: targets, context network, tables, calibration, in this order.
+
+Each stage uses what is stored of the ones before it: floats rounded to 16 bits, integers frozen. The context
+network is trained on the bits of CONTEXT_CROPS crops, coded as pictures are: with the sign for a binarizer
+and at all rate levels, with a fixed number of iterations and, where the codec has spatially adaptive bit
+rates, for half of the crops with those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.codecs.bit_planes import bit_symbols
+from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.iteration_map import map_symbols, table_count
+from pillow_neural.codecs.recurrent import NEVER_ENOUGH, Calibration, CodecNetwork, Planes, RecurrentCodec
+from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext, logit_of_index
+from pillow_neural.networks.integer import ACTIVATION_LIMIT, EXACT_LIMIT, IntegerConv2d
+from pillow_neural.networks.packing import pack, unpack
+from pillow_neural.networks.recurrent_codec import RecurrentNetwork
+from pillow_neural.training.data import CropSampler, Pixels
+from pillow_neural.training.loop import schedule
+from pillow_neural.training.recipe import Packed
+from pillow_neural.training.tables import Counts, count, tables_of
+
+LOG = logging.getLogger(__name__)
+
+SEED = 1608
+CONTEXT_CROP = 128
+CONTEXT_CROPS = 640
+POOL_BATCH = 16
+CONTEXT_STEPS = 4000
+CONTEXT_BATCH = 16
+CONTEXT_LEARNING_RATE = 2e-3
+TARGET_QUANTILES = (0.98, 0.02)
+CALIBRATION_POINTS = 9
+CALIBRATION_PICTURES = 10
+CONTAINER_BYTES = 40
+SECTION_BYTES = 10
+LAPLACE_SCALE = 0.7
+
+
+def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pixels]) -> Packed:
+    """Everything `pillow_neural.codecs.recurrent.load` needs, measured on the weights as they are stored."""
+    assert isinstance(network, CodecNetwork)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stored = CodecNetwork(network.shape).to(device).eval()
+    stored.loop.load_state_dict({name: v.half().float() for name, v in network.loop.state_dict().items()})
+    crops = sampler.with_crop(CONTEXT_CROP, SEED)
+    calibration = Calibration(target_range(stored.loop, crops.batch(POOL_BATCH)), [], [], [])
+    pool = coded_crops(stored, calibration, crops)
+    train_context(stored.context, pool)
+    largest = prove_exact(stored.context)
+    tensors = pack(stored)
+    unpack(stored, tensors)
+    tables = tables_of(priors(network.shape.iterations), counted(stored.context, pool))
+    calibration = calibrate(stored, tables, calibration, held_out[:CALIBRATION_PICTURES])
+    tensors |= {
+        "tables.frequencies": torch.from_numpy(tables.flat.copy()),
+        "tables.lengths": torch.from_numpy(tables.lengths.copy()),
+        "calibration.targets": torch.tensor(calibration.targets),
+        "calibration.levels": torch.tensor(calibration.levels, dtype=torch.int32),
+        "calibration.bits_per_pixel": torch.tensor(calibration.bits_per_pixel),
+        "calibration.fixed_bits_per_pixel": torch.tensor(calibration.fixed_bits_per_pixel),
+    }
+    shape = json.dumps(dataclasses.asdict(network.shape))
+    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest)})
+
+
+@torch.no_grad()
+def target_range(loop: RecurrentNetwork, crops: Tensor) -> tuple[float, float]:
+    """Distortions that nearly all blocks reach with their first bits, and only few with their last."""
+    pixels = crops.to(_device(loop)).float() / 255
+    never = pixels.new_full((len(pixels),), NEVER_ENOUGH)
+    pictures = [iteration.picture for iteration in loop(pixels, never)]
+    ends = zip((pictures[0], pictures[-1]), TARGET_QUANTILES, strict=True)
+    first, last = (loop.distortion(pixels, picture).quantile(share).item() for picture, share in ends)
+    return first, min(last, first / 2)
+
+
+def coded_crops(network: CodecNetwork, calibration: Calibration, crops: CropSampler) -> list[Planes]:
+    """Bits and maps of CONTEXT_CROPS crops at random levels, in batches."""
+    fixed = RecurrentCodec(
+        network, tables_of(priors(network.shape.iterations)), calibration, False, _device(network)
+    )
+    codecs = [fixed, fixed.with_rates(adaptive=network.shape.adaptive)]
+    random = np.random.default_rng(SEED)
+    batches = []
+    for number in range(max(2, CONTEXT_CROPS // POOL_BATCH)):
+        levels = random.integers(RATE_LEVELS + 1, size=POOL_BATCH).tolist()
+        batches.append(codecs[number % 2].planes(crops.batch(POOL_BATCH), levels))
+    return batches
+
+
+def train_context(context: BitContext, pool: Sequence[Planes]) -> None:
+    """Lower the cost of the pool's bits, one random iteration of CONTEXT_BATCH crops a step."""
+    device = _device(context)
+    bits = torch.cat([planes.bits for planes in pool], dim=1)
+    counts = torch.cat([planes.counts for planes in pool])
+    optimiser = torch.optim.Adam(context.parameters(), CONTEXT_LEARNING_RATE)
+    random = torch.Generator().manual_seed(SEED)
+    spent = coded = 0.0
+    for step in range(CONTEXT_STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = CONTEXT_LEARNING_RATE * schedule(step / CONTEXT_STEPS)
+        chosen = torch.randint(counts.shape[0], (CONTEXT_BATCH,), generator=random)
+        number = int(torch.randint(int(counts[chosen].max()), (), generator=random))
+        planes = bits[max(0, number - PREVIOUS) : number + 1, chosen].to(device).float()
+        cost = context.cost(list(planes[:-1]), planes[-1], counts[chosen].to(device), number).sum()
+        total = planes[-1].abs().sum()
+        optimiser.zero_grad()
+        (cost / total).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        spent, coded = spent + cost.item(), coded + total.item()
+        if (step + 1) % 500 == 0:
+            LOG.info("context step %d: %.4f bits to code a bit", step + 1, spent / coded)
+            spent = coded = 0.0
+
+
+def prove_exact(context: BitContext) -> int:
+    """Largest possible partial sum of the context network, in grid units.
+
+    Raises:
+        OverflowError: float32 could not hold it exactly.
+    """
+    layers = [module for module in context.modules() if isinstance(module, IntegerConv2d)]
+    largest = int(max(layer.largest_sums(ACTIVATION_LIMIT).max().item() for layer in layers))
+    if largest >= EXACT_LIMIT:
+        raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
+    return largest
+
+
+def priors(iterations: int) -> list[Counts]:
+    """Probabilities of the tables: bits by their index, the map by a Laplacian about its prediction."""
+    ones = torch.sigmoid(logit_of_index(torch.arange(INDICES, dtype=torch.float64))).tolist()
+    bits = [np.array([1 - one, 0, one, 0]) for one in ones]
+    differences = np.abs(np.arange(-iterations, iterations + 1))
+    laplacian = np.append(np.exp(-LAPLACE_SCALE * differences), 0)
+    return bits + [laplacian] * table_count(iterations)
+
+
+def counted(context: BitContext, pool: Sequence[Planes]) -> list[Counts]:
+    """How often each entry of each table is used by the pool."""
+    lengths = [len(entries) for entries in priors(context.iterations)]
+    return count(_sections(context, pool), lengths)
+
+
+@torch.no_grad()
+def _sections(context: BitContext, pool: Sequence[Planes]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for planes in pool:
+        for number, counts in enumerate(planes.counts):
+            bits = planes.bits[: int(counts.max()), number].to(_device(context))
+            for phases in bit_symbols(context, list(bits), counts.to(bits.device)):
+                yield from phases
+            for symbols, tables in map_symbols(counts.numpy(), context.iterations):
+                yield symbols, INDICES + tables
+
+
+def calibrate(
+    network: CodecNetwork, tables: FrequencyTables, calibration: Calibration, pictures: Sequence[Pixels]
+) -> Calibration:
+    """Mean bits per pixel of whole files of these photographs at rate levels and after iterations."""
+    adaptive = RecurrentCodec(network, tables, calibration, True, _device(network))
+    levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
+    rates = []
+    for level in levels:
+        rates.append([_bits_per_pixel(p, adaptive.encode(_as_tensor(p), [level])[0])[-1] for p in pictures])
+    fixed = adaptive.with_rates(adaptive=False)
+    after = [_bits_per_pixel(p, fixed.encode(_as_tensor(p), [RATE_LEVELS])[0])[1:] for p in pictures]
+    return Calibration(
+        calibration.targets, levels, _rising(np.mean(rates, axis=1)), _rising(np.mean(after, axis=0))
+    )
+
+
+def _bits_per_pixel(picture: Pixels, payload: Payload) -> list[float]:
+    """Of files with the first 1, 2, ... sections."""
+    sizes = np.cumsum([len(section) + SECTION_BYTES for section in payload.sections])
+    rates: list[float] = (8 * (CONTAINER_BYTES + sizes) / (picture.shape[0] * picture.shape[1])).tolist()
+    return rates
+
+
+def _rising(values: np.ndarray) -> list[float]:
+    rising: list[float] = np.maximum.accumulate(values).tolist()
+    return rising
+
+
+def _as_tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
