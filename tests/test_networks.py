@@ -25,7 +25,7 @@ from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec,
 
 SMALL = NetworkShape(
     latents=16, features=8, analysis_blocks=1, synthesis_blocks=1, hyper=4,
-    mean_features=8, scale_features=8, hidden=8, knots=3,
+    mean_features=8, mean_hidden=8, scale_features=8, scale_hidden=8, knots=3,
 )  # fmt: skip
 
 

@@ -120,20 +120,17 @@ class Nic2026:
             symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
             return Quantised(symbols, symbols / unit)
 
-        self._network.prior.walk(hyper, rate, latents.shape[1], quantise)
+        self._network.prior.walk(hyper, unit, rate, quantise)
         return sections
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
         rate = self._rate([_level(payload) for payload in payloads])
-        latents = self.decode_latents(payloads, width, height, rate) * self._network.inverse_gains(rate)
-        synthesis = self._network.synthesis
-        pixels: Tensor = (
-            synthesis(latents, rate) if reduction == 1 else synthesis.reduced(latents, rate, reduction)
-        )
+        latents = self.decode_latents(payloads, width, height, rate)
+        pixels = self._network.reconstruct(latents, rate, reduction)
         pixels = pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
-        return ((pixels + 0.5) * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+        return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
     def decode_latents(self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor) -> Tensor:
         """Symbols plus means in quantisation steps: [B, C, H, W].
@@ -161,7 +158,7 @@ class Nic2026:
             return Quantised(symbols, symbols / unit)
 
         hyper_latents = torch.from_numpy(hyper).to(self._device, torch.float32)
-        latents: Tensor = self._network.prior.walk(hyper_latents, rate, self._network.shape.latents, quantise)
+        latents: Tensor = self._network.prior.walk(hyper_latents, unit, rate, quantise)
         for decoder in decoders:
             decoder.finish()
         return latents * unit

@@ -32,7 +32,7 @@ from pillow_neural.networks.integer import (
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.rate import RateCurve
-from pillow_neural.networks.residual import LEAK
+from pillow_neural.networks.residual import LEAK, RateResidualBlock
 
 RATE_LEVELS = 65_535
 HYPER_LIMIT = 15
@@ -155,22 +155,28 @@ class MeanPhase(nn.Module):
         self.to_mean = nn.Conv2d(hidden, latents, 1)
         nn.init.zeros_(self.to_mean.weight)
         self.from_context = nn.Conv2d(latents, hidden, 3, padding=1, bias=False) if phase else None
+        self.block = RateResidualBlock(hidden, knots) if phase else None
         self.linear = nn.Parameter(torch.zeros(latents, latents, 3, 3)) if phase else None
         self.hidden_strength = RateCurve(torch.zeros(knots, hidden))
         self.linear_strength = RateCurve(torch.zeros(knots, latents)) if phase else None
 
-    def forward(self, features: Tensor, decoded: Tensor, rate: Tensor) -> Tensor:
+    def forward(self, features: Tensor, decoded: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
         """Means, normalised: [B, latents, H, W], of use where this phase decodes.
+
+        The network sees what is decoded divided by its expected magnitude after quantisation.
 
         Args:
             features: mean features, [B, features, H, W].
             decoded: normalised latents of earlier phases and zeros, [B, latents, H, W].
+            unit: what they were normalised by, in quantisation steps, [B, latents, 1, 1].
             rate: [B].
         """
         total = self.from_features(features)
         if self.from_context is not None:
-            total = total + self.from_context(decoded)
+            total = total + self.from_context(decoded * (unit / torch.sqrt(unit.square() + 1)))
         hidden = F.leaky_relu(total, LEAK) * self.hidden_strength(rate)
+        if self.block is not None:
+            hidden = self.block(hidden, rate)
         mean: Tensor = self.to_mean(F.leaky_relu(self.mix(hidden), LEAK))
         if self.linear_strength is None:
             return mean
@@ -198,12 +204,19 @@ class PhasedPrior(nn.Module):
     Args:
         latents: channels C of the latents, a multiple of 4.
         hyper: channels of the hyper-latents, at a quarter of the latents' height and width.
-        mean_features, scale_features, hidden: widths.
+        mean_features, mean_hidden, scale_features, scale_hidden: widths.
         knots: of the curves over the rate.
     """
 
     def __init__(
-        self, latents: int, hyper: int, mean_features: int, scale_features: int, hidden: int, knots: int
+        self,
+        latents: int,
+        hyper: int,
+        mean_features: int,
+        mean_hidden: int,
+        scale_features: int,
+        scale_hidden: int,
+        knots: int,
     ) -> None:
         super().__init__()
         self.hyper_analysis = nn.Sequential(
@@ -218,9 +231,11 @@ class PhasedPrior(nn.Module):
         self.hyper_log_scale = nn.Parameter(torch.zeros(hyper))
         self.hyper_synthesis = HyperSynthesis(hyper, mean_features)
         self.scale_synthesis = IntegerHyperSynthesis(hyper, scale_features)
-        self.means = nn.ModuleList(MeanPhase(k, latents, mean_features, hidden, knots) for k in range(PHASES))
+        self.means = nn.ModuleList(
+            MeanPhase(k, latents, mean_features, mean_hidden, knots) for k in range(PHASES)
+        )
         self.scales = nn.ModuleList(
-            ScalePhase(latents, scale_features, hidden, has_context=k > 0) for k in range(PHASES)
+            ScalePhase(latents, scale_features, scale_hidden, has_context=k > 0) for k in range(PHASES)
         )
 
     def hyper_latents(self, latents: Tensor, rate: Tensor) -> Tensor:
@@ -265,20 +280,20 @@ class PhasedPrior(nn.Module):
             chosen = chosen + symbols
             return Quantised(symbols, straight_through(residual, symbols / unit))
 
-        decoded = self.walk(hyper, rate, latents.shape[1], quantise)
+        decoded = self.walk(hyper, unit, rate, quantise)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
         steps = residuals * unit
         coded = _noisy(steps) if error_weight is None else straight_through(steps, chosen)
         bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
         return PriorOutput(decoded * unit, bits)
 
-    def walk(self, hyper: Tensor, rate: Tensor, channels: int, quantise: Quantiser) -> Tensor:
+    def walk(self, hyper: Tensor, unit: Tensor, rate: Tensor, quantise: Quantiser) -> Tensor:
         """Go through the phases: training, encoding and decoding differ in where symbols come from.
 
         Args:
             hyper: rounded hyper-latents [B, hyper, h, w].
+            unit: expected magnitude of each channel in steps, [B, C, 1, 1].
             rate: [B].
-            channels: C of the latents.
             quantise: called once a phase with its mask [C, 4h, 4w] (0 or 1), scale indices and normalised
                 means (zero where the mask is), both [B, C, 4h, 4w]; returns symbols, zero where the mask is.
 
@@ -288,12 +303,13 @@ class PhasedPrior(nn.Module):
         mean_features = self.hyper_synthesis(hyper)
         scale_features = self.scale_synthesis(hyper, rate)
         height, width = scale_features.shape[2:]
+        channels = unit.shape[1]
         shape = (len(hyper), channels, height, width)
         decoded, magnitudes = hyper.new_zeros(shape), hyper.new_zeros(shape)
         for phase in range(PHASES):
             mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate)
-            mean = self.means[phase](mean_features, decoded, rate).float() * mask
+            mean = self.means[phase](mean_features, decoded, unit, rate).float() * mask
             symbols, residual = quantise(mask, index, mean)
             magnitudes = magnitudes + symbols.abs()
             decoded = decoded + residual + mean

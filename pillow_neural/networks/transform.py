@@ -42,7 +42,8 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Latents in pixel units [B, latents, h, w] and rate [B] -> pixels [B, 3, 16h, 16w] in -0.5..0.5.
 
-    The network sees the latents divided by their deviation over natural pictures (spread, [latents]).
+    The network sees the latents divided by what can be expected of them after quantisation: the root sum
+    of squares of their deviation over natural pictures (spread, [latents]) and of the quantisation step.
     """
 
     spread: Tensor
@@ -56,16 +57,17 @@ class Synthesis(nn.Module):
         nn.init.zeros_(self.tail.weight)
         self.register_buffer("spread", torch.ones(latents))
 
-    def forward(self, latents: Tensor, rate: Tensor) -> Tensor:
-        """Linear transform plus the network's share."""
+    def forward(self, latents: Tensor, step: Tensor, rate: Tensor) -> Tensor:
+        """Linear transform plus the network's share; step is the latents' [B, latents, 1, 1]."""
         linear = F.pixel_shuffle(self.linear(latents), BLOCK)
-        features = F.pixel_shuffle(self.head(latents / self.spread[:, None, None]), 2)
+        expected = torch.sqrt(self.spread[:, None, None].square() + step.square())
+        features = F.pixel_shuffle(self.head(latents / expected), 2)
         for block in self.blocks:
             features = block(features, rate)
         network = F.pixel_shuffle(self.tail(features), 8)
         return linear.float() + OUTPUT_UNIT * network.float()
 
-    def reduced(self, latents: Tensor, rate: Tensor, reduction: int) -> Tensor:
+    def reduced(self, latents: Tensor, reduction: int) -> Tensor:
         """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3, 16h / r, 16w / r].
 
         The linear transform alone, with its kernels averaged instead of its output. The network, which has

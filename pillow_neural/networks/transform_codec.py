@@ -39,8 +39,9 @@ class NetworkShape:
     synthesis_blocks: int = 3
     hyper: int = 64
     mean_features: int = 128
+    mean_hidden: int = 160
     scale_features: int = 64
-    hidden: int = 96
+    scale_hidden: int = 96
     knots: int = 6
 
 
@@ -66,7 +67,13 @@ class TransformCodec(nn.Module):
         self.analysis = Analysis(shape.latents, shape.features, shape.analysis_blocks, shape.knots)
         self.synthesis = Synthesis(shape.latents, shape.features, shape.synthesis_blocks, shape.knots)
         self.prior = PhasedPrior(
-            shape.latents, shape.hyper, shape.mean_features, shape.scale_features, shape.hidden, shape.knots
+            shape.latents,
+            shape.hyper,
+            shape.mean_features,
+            shape.mean_hidden,
+            shape.scale_features,
+            shape.scale_hidden,
+            shape.knots,
         )
         log_gains = initial_log_gains(shape)
         self.gains = RateCurve(log_gains)
@@ -94,4 +101,20 @@ class TransformCodec(nn.Module):
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
         weight = self.error_weight(rate) if as_coded else None
         decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
-        return TrainingOutput(self.synthesis(decoded * self.inverse_gains(rate), rate) + 0.5, bits)
+        return TrainingOutput(self.reconstruct(decoded, rate), bits)
+
+    def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1) -> Tensor:
+        """Pixels in 0..1, not clamped, of decoded latents in steps [B, C, h, w].
+
+        Args:
+            decoded: what the entropy model decoded.
+            rate: [B] in 0..1.
+            reduction: 1 for [B, 3, 16h, 16w]; 2, 4, 8 or 16 for the linear transform's means over so many
+                pixels each way.
+        """
+        step = self.inverse_gains(rate)
+        latents = decoded * step
+        if reduction > 1:
+            return self.synthesis.reduced(latents, reduction) + 0.5
+        pixels: Tensor = self.synthesis(latents, step.detach(), rate)
+        return pixels + 0.5

@@ -76,7 +76,7 @@ class Trainer:
             fused=True,
         )
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
-        self.steps = 0
+        self.steps = self.first_step = 0
         self.seconds = 0.0
         self.pixels = 0
 
@@ -102,10 +102,11 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
         self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
+        self.first_step = self.steps
 
     def update(self, batch: Tensor, random: torch.Generator, progress: float) -> list[float]:
         """One optimiser step at 0..1 of the run; returns loss, bpp, PSNR and the gradient's norm."""
-        factor = schedule(progress) * min(1.0, (self.steps + 1) / WARM_UP_STEPS)
+        factor = schedule(progress) * min(1.0, (self.steps - self.first_step + 1) / WARM_UP_STEPS)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * group["factor"] * factor
         dtype = autocast_dtype(self.options.device)
