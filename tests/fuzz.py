@@ -175,9 +175,11 @@ def main() -> None:
     for kind in kinds():
         valid = min(open_fully(kind.data).seconds for _ in range(20))
         for damage in (damaged, forged):
-            results = list(outcomes(kind, damage, count))
-            ends = Counter("pixels" if r.error is None else type(r.error).__name__ for r in results)
-            slowest = max(result.seconds for result in results) * 1e3
+            ends: Counter[str] = Counter()
+            slowest = 0.0
+            for outcome in outcomes(kind, damage, count):
+                ends["pixels" if outcome.error is None else type(outcome.error).__name__] += 1
+                slowest = max(slowest, outcome.seconds * 1e3)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             listed = ", ".join(f"{name} {number}" for name, number in ends.most_common())
             print(f"{kind.name}, {damage.__name__}: {listed}")
