@@ -23,7 +23,9 @@ METADATA = {"exif": "exif", "iccp": "icc_profile", "xmpd": "xmp"}
 EXIF_PREFIX = b"Exif\0\0"
 """What precedes the TIFF structure in Pillow's `info["exif"]` and in JPEG, but not in a .nic file."""
 
-_VERSION = 1
+VERSION = 1
+"""Of the format, as the files say it."""
+
 _MAX_SIDE = 2**24 - 1
 _MAX_BODY = 2**20
 _MAX_CHUNKS = 65_535
@@ -31,7 +33,9 @@ _MAX_CHUNK_LENGTH = 2**31 - 1
 _MAX_LENGTH_OF_KIND = {"FRAM": 255, "anim": 5 * (_MAX_CHUNKS + 1)}
 _WEIGHTS_ID_BYTES = 8
 
-_CODEC_NAME = r"[a-z0-9_-]{1,32}"
+CODEC_NAME = r"[a-z0-9_-]{1,32}"
+"""Pattern of the names that codecs may have."""
+
 _CHUNK_KIND = r"[A-Za-z][A-Za-z0-9]{3}"
 _KNOWN_CRITICAL = frozenset({"DATA", "ALPH", "FRAM"})
 _AT_MOST_ONCE = ("exif", "iccp", "xmpd", "anim")
@@ -69,7 +73,7 @@ class Header(NamedTuple):
             raise ValueError(f"picture size {self.width}x{self.height} is outside 1..{_MAX_SIDE}")
         if self.mode not in MODES:
             raise ValueError(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
-        if not re.fullmatch(_CODEC_NAME, self.codec):
+        if not re.fullmatch(CODEC_NAME, self.codec):
             raise ValueError(f"codec name {self.codec!r} is not 1 to 32 characters of a-z, 0-9, _ and -")
         if len(self.weights) != _WEIGHTS_ID_BYTES:
             raise ValueError(f"the weights id has {len(self.weights)} bytes, not {_WEIGHTS_ID_BYTES}")
@@ -155,7 +159,7 @@ def read_index(fp: BinaryIO) -> Index:
         if read_exactly(fp, len(MAGIC)) != MAGIC:
             raise HeaderError("not a .nic file")
         version = read_exactly(fp, 1)[0]
-        if version != _VERSION:
+        if version != VERSION:
             raise HeaderError(f"version {version} of the .nic format is not supported")
         length = read_varint(fp)
         if length > _MAX_BODY:
@@ -300,4 +304,4 @@ def _check_length(kind: str, length: int) -> None:
 
 
 def _preamble(body_length: int) -> bytes:
-    return bytes([_VERSION]) + varint(body_length)
+    return bytes([VERSION]) + varint(body_length)

@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,28 +49,35 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def kinds() -> list[Kind]:
-    """Stills of every mode, metadata, and animations, of every codec that has weights."""
-    made = []
-    for codec in codecs():
-        if default_entry(codec.name) is None:
-            continue
-        for mode in ("L", "LA", "RGB", "RGBA"):
-            made.append(_kind(f"{codec.name} {mode}", [_picture(mode, 0)], codec=codec.name))
-        metadata = {"exif": b"II*\0\x08\0\0\0\0\0\0\0\0\0", "icc_profile": b"profile", "xmp": b"<x/>"}
-        made.append(_kind(f"{codec.name} metadata", [_picture("RGB", 0)], codec=codec.name, **metadata))
-        for mode in ("RGB", "RGBA"):
-            frames = [_picture(mode, number) for number in range(3)]
-            made.append(_kind(f"{codec.name} {mode} frames", frames, codec=codec.name, duration=40))
-    return made
+class Recipe(NamedTuple):
+    """What a kind of file is made of: pictures of a mode, as many as it has frames, and keywords of save."""
+
+    mode: str
+    frames: int
+    keywords: dict[str, object]
 
 
-def _kind(name: str, frames: list[Image.Image], **keywords: object) -> Kind:
+_METADATA = {"exif": b"II*\0\x08\0\0\0\0\0\0\0\0\0", "icc_profile": b"profile", "xmp": b"<x/>"}
+_RECIPES = {
+    **{mode: Recipe(mode, 1, {}) for mode in ("L", "LA", "RGB", "RGBA")},
+    "metadata": Recipe("RGB", 1, {**_METADATA}),
+    **{f"{mode} frames": Recipe(mode, 3, {"duration": 40}) for mode in ("RGB", "RGBA")},
+}
+
+KINDS = [(codec.name, name) for codec in codecs() if default_entry(codec.name) for name in _RECIPES]
+"""Stills of every mode, metadata, and animations, of every codec that has weights: arguments of `kind`."""
+
+
+@cache
+def kind(codec: str, name: str) -> Kind:
+    """Make the file of a kind."""
+    mode, count, keywords = _RECIPES[name]
+    first, *others = (_picture(mode, number) for number in range(count))
     out = io.BytesIO()
-    frames[0].save(out, "NIC", save_all=len(frames) > 1, append_images=frames[1:], **keywords)
+    first.save(out, "NIC", save_all=count > 1, append_images=others, codec=codec, **keywords)
     pixels = open_fully(out.getvalue()).pixels
     assert pixels is not None
-    return Kind(name, out.getvalue(), pixels)
+    return Kind(f"{codec} {name}", out.getvalue(), pixels)
 
 
 def _picture(mode: str, number: int) -> Image.Image:
@@ -154,15 +162,15 @@ def _forged_chunks(data: bytes, random: np.random.Generator) -> bytes:
         return _forged_chunks(data, random)
 
 
-def outcomes(kind: Kind, damage: Damage, count: int) -> Iterator[Outcome]:
+def outcomes(file: Kind, damage: Damage, count: int) -> Iterator[Outcome]:
     """Open so many mutated files, the same ones each time."""
-    random = np.random.default_rng(zlib.crc32(kind.name.encode()))
+    random = np.random.default_rng(zlib.crc32(file.name.encode()))
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, LARGEST
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _ in range(count):
-                yield open_fully(damage(kind.data, random))
+                yield open_fully(damage(file.data, random))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -172,17 +180,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
     count = parser.parse_args().mutations
-    for kind in kinds():
-        valid = min(open_fully(kind.data).seconds for _ in range(20))
+    for arguments in KINDS:
+        file = kind(*arguments)
+        valid = min(open_fully(file.data).seconds for _ in range(20))
         for damage in (damaged, forged):
             ends: Counter[str] = Counter()
             slowest = 0.0
-            for outcome in outcomes(kind, damage, count):
+            for outcome in outcomes(file, damage, count):
                 ends["pixels" if outcome.error is None else type(outcome.error).__name__] += 1
                 slowest = max(slowest, outcome.seconds * 1e3)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             listed = ", ".join(f"{name} {number}" for name, number in ends.most_common())
-            print(f"{kind.name}, {damage.__name__}: {listed}")
+            print(f"{file.name}, {damage.__name__}: {listed}")
             print(f"  slowest {slowest:.1f} ms, a valid file {valid * 1e3:.1f} ms; peak memory {memory} MiB")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fuzz import ALLOWED, Kind, damaged, forged, kinds, outcomes
+from tests.fuzz import ALLOWED, KINDS, Kind, damaged, forged, kind, outcomes
 
 DAMAGED_STILLS = 10_000
 DAMAGED_ANIMATIONS = 500
@@ -16,35 +16,34 @@ FORGED = 150
 TRACED = 500
 OPENING_BYTES = 2**20
 
-KINDS = kinds()
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+@pytest.fixture(params=KINDS, ids=" ".join)
+def file(request: pytest.FixtureRequest) -> Kind:
+    return kind(*request.param)
 
 
-@each_kind
-def test_damage_is_an_error_of_the_right_type_and_never_other_pixels(kind: Kind) -> None:
-    count = DAMAGED_STILLS if len(kind.pixels) == 1 else DAMAGED_ANIMATIONS
-    for outcome in outcomes(kind, damaged, count):
+def test_damage_is_an_error_of_the_right_type_and_never_other_pixels(file: Kind) -> None:
+    count = DAMAGED_STILLS if len(file.pixels) == 1 else DAMAGED_ANIMATIONS
+    for outcome in outcomes(file, damaged, count):
         if outcome.error is None:
-            assert outcome.pixels == kind.pixels
+            assert outcome.pixels == file.pixels
         else:
             assert isinstance(outcome.error, ALLOWED)
 
 
-@each_kind
-def test_forged_files_give_pixels_or_an_error_of_the_right_type(kind: Kind) -> None:
-    errors = [outcome.error for outcome in outcomes(kind, forged, FORGED) if outcome.error is not None]
+def test_forged_files_give_pixels_or_an_error_of_the_right_type(file: Kind) -> None:
+    errors = [outcome.error for outcome in outcomes(file, forged, FORGED) if outcome.error is not None]
     assert errors
     for error in errors:
         assert isinstance(error, ALLOWED)
 
 
-@each_kind
-def test_opening_a_forged_file_allocates_no_more_than_the_file_explains(kind: Kind) -> None:
+def test_opening_a_forged_file_allocates_no_more_than_the_file_explains(file: Kind) -> None:
     random = np.random.default_rng(0)
     tracemalloc.start()
     try:
         for _ in range(TRACED):
-            data = forged(kind.data, random)
+            data = forged(file.data, random)
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             with contextlib.suppress(ALLOWED):

@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from pillow_neural.codecs import johnston2018
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork, Planes
+from pillow_neural.networks import integer
 from pillow_neural.networks.bit_context import BitContext, logit_of_index
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.training.data import CropSampler, Picture
@@ -133,7 +134,7 @@ def test_estimated_cost_is_that_of_the_tables() -> None:
 def test_context_that_float32_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     context = BitContext(bits=32, iterations=2)
     assert 0 < recurrent_weights.prove_exact(context) < 2**24
-    monkeypatch.setattr(recurrent_weights, "EXACT_LIMIT", 1000)
+    monkeypatch.setattr(integer, "EXACT_LIMIT", 1000)
     with pytest.raises(OverflowError):
         recurrent_weights.prove_exact(context)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
+from pillow_neural.modes import to_planes
 
 
 class Complexity(NamedTuple):
@@ -25,10 +25,8 @@ def complexity(codec_name: str, picture: Image.Image, quality: float = 0.5) -> C
         ValueError: no such codec.
         OSError: it has no weights.
     """
-    import torch
-
     codec = load_codec(weights_for_saving(codec_name), "cpu")
-    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
+    pixels = to_planes(picture.convert("RGB"))
     level = codec.level_of_quality(quality)
     payloads = codec.encode(pixels, [level])
     area = picture.width * picture.height

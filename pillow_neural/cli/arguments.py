@@ -125,7 +125,12 @@ def add_output_style(command: argparse.ArgumentParser) -> None:
     style = command.add_mutually_exclusive_group()
     style.add_argument("-v", "--verbose", action="store_true", help="say more about each file")
     style.add_argument("-Q", "--quiet", action="store_true", help="say nothing but what goes wrong")
-    style.add_argument("--json", action="store_true", help="write a JSON array with one object a file")
+    add_json(style)
+
+
+def add_json(options: argparse._ActionsContainer) -> None:
+    """--json, for a command or a group of its options."""
+    options.add_argument("--json", action="store_true", help="write a JSON array with one object a file")
 
 
 def positive(text: str) -> int:

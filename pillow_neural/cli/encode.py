@@ -96,8 +96,8 @@ def _encode(file: BinaryIO, options: argparse.Namespace) -> Converted:
         im.save(data, "NIC", save_all=animated, **keywords)
     remarks = [] if animated or frames == 1 else [f"only the first of its {frames} pictures is encoded"]
     data.seek(0)
-    index, size = container.read_index(data), len(data.getvalue())
-    return Converted(data.getvalue(), "NIC", index, size, len(index.frames), metadata, remarks)
+    index, contents = container.read_index(data), data.getvalue()
+    return Converted(contents, "NIC", index, len(contents), len(index.frames), metadata, remarks)
 
 
 def _loop(im: Image.Image) -> int:

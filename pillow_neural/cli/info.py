@@ -12,7 +12,7 @@ from pillow_neural import container
 from pillow_neural.cli import arguments
 from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.files import NIC_SUFFIXES, Source, find_inputs, index_of, open_source
-from pillow_neural.cli.reasons import reason
+from pillow_neural.cli.reasons import verdict
 from pillow_neural.container import METADATA
 from pillow_neural.timing import read_timing
 
@@ -34,7 +34,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         _EXAMPLES,
     )
     arguments.add_inputs(command, ".nic files, patterns, or folders of them")
-    command.add_argument("--json", action="store_true", help="write a JSON array with one object a file")
+    arguments.add_json(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,9 +65,7 @@ def describe(source: Source) -> dict[str, Any]:
             container.verify(file, index)
             description.update(_timing(file, index))
     except (OSError, SyntaxError) as error:
-        damaged = isinstance(error, (container.HeaderError, container.DamagedFileError))
-        description["status"] = "damaged" if damaged else "failed"
-        description["error"] = reason(error, source.path)
+        description |= verdict(error, source.path)
     return description
 
 

@@ -6,6 +6,14 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
+from pillow_neural.container import DamagedFileError, HeaderError
+
+
+def verdict(error: Exception, path: Path | None) -> dict[str, str]:
+    """`status` of a .nic file that gave this error, damaged or failed, and `error`, which says why."""
+    damaged = isinstance(error, (HeaderError, DamagedFileError))
+    return {"status": "damaged" if damaged else "failed", "error": reason(error, path)}
+
 
 def reason(error: Exception, path: Path | None = None) -> str:
     """One line, or a few, that say why something failed; another file than `path` is named."""

@@ -14,7 +14,7 @@ from pillow_neural import container
 from pillow_neural.cli import arguments
 from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.files import NIC_SUFFIXES, Source, find_inputs, index_of, open_source
-from pillow_neural.cli.reasons import reason
+from pillow_neural.cli.reasons import verdict
 from pillow_neural.cli.workers import check_device, in_parallel, jobs_for, say, threads_for
 
 _DETAILS = """Compares every checksum in each file and says OK or what is wrong. The exit code is 1 if any
@@ -82,9 +82,7 @@ def _checked(source: Source, *, decode: bool) -> dict[str, Any]:
                 file.seek(0)
                 _decode(file)
     except Exception as error:  # one bad file must not stop the others
-        damaged = isinstance(error, (container.HeaderError, container.DamagedFileError))
-        result["status"] = "damaged" if damaged else "failed"
-        result["error"] = reason(error, source.path)
+        result |= verdict(error, source.path)
     return result
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pillow_neural.cli.arguments import Commands, add_command
+from pillow_neural.cli.arguments import Commands, add_command, add_json
 from pillow_neural.cli.files import UsageError, write_whole
 from pillow_neural.weights import WeightsEntry, default_entry, locate, manifest
-from pillow_neural.weights.store import copies, is_intact
+from pillow_neural.weights.store import Copy, copies, is_intact
 
 _NAMES = "a codec, a file, or the first digits of a file's sha256, as `nic info` shows them"
 
@@ -57,8 +57,8 @@ def _add_list(below: Commands[argparse.ArgumentParser]) -> None:
         "Nothing is downloaded and no contents are checked.",
         "  nic weights list\n  nic weights list nic2026 --json\n",
     )
-    command.add_argument("names", nargs="*", metavar="NAME", help=f"{_NAMES} (default: all)")
-    command.add_argument("--json", action="store_true", help="write a JSON array with one object a file")
+    _add_names(command)
+    add_json(command)
 
 
 def _add_fetch(below: Commands[argparse.ArgumentParser]) -> None:
@@ -73,7 +73,7 @@ def _add_fetch(below: Commands[argparse.ArgumentParser]) -> None:
         "  nic weights fetch -o weights/     to carry to a machine without a connection; set\n"
         "                                    PILLOW_NEURAL_WEIGHTS to that folder there\n",
     )
-    command.add_argument("names", nargs="*", metavar="NAME", help=f"{_NAMES} (default: all)")
+    _add_names(command)
     command.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="copy the files into this folder as well"
     )
@@ -87,6 +87,10 @@ def _add_verify(below: Commands[argparse.ArgumentParser]) -> None:
         "Nothing is downloaded. A file that is nowhere on this machine is an error only if it was named.",
         "  nic weights verify\n  nic weights verify nic2026-1dc98c22.safetensors\n",
     )
+    _add_names(command)
+
+
+def _add_names(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help=f"{_NAMES} (default: all)")
 
 
@@ -136,7 +140,8 @@ def _list(entries: Sequence[WeightsEntry], options: argparse.Namespace) -> int:
     rows = [("codec", "id", "file", "size", "found", "")]
     for entry in entries:
         default = "default" if entry == default_entry(entry.codec) else ""
-        rows.append((entry.codec, entry.id.hex(), entry.file, f"{entry.size:,}", _where(entry), default))
+        where = _where(entry, _found(entry))
+        rows.append((entry.codec, entry.id.hex(), entry.file, f"{entry.size:,}", where, default))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
@@ -168,7 +173,7 @@ def _verify(entries: Sequence[WeightsEntry], options: argparse.Namespace) -> int
             print(f"{verdict:7}  {entry.file}  {copy.place}  {copy.path}")
         if not found:
             failed += bool(options.names)
-            print(f"missing  {entry.file}  {_where(entry)}")
+            print(f"missing  {entry.file}  {_where(entry, None)}")
     return 1 if failed else 0
 
 
@@ -198,15 +203,19 @@ def _has_name(entry: WeightsEntry, name: str) -> bool:
     return name in (entry.codec, entry.file) or is_id
 
 
-def _where(entry: WeightsEntry) -> str:
-    copy = next(copies(entry), None)
+def _found(entry: WeightsEntry) -> Copy | None:
+    """The copy that is used, if there is one."""
+    return next(copies(entry), None)
+
+
+def _where(entry: WeightsEntry, copy: Copy | None) -> str:
     if copy is not None:
         return copy.place
     return "on the Hub" if entry.revision is not None else "nowhere"
 
 
 def _description(entry: WeightsEntry) -> dict[str, Any]:
-    copy = next(copies(entry), None)
+    copy = _found(entry)
     return {
         "codec": entry.codec,
         "id": entry.id.hex(),
@@ -220,6 +229,6 @@ def _description(entry: WeightsEntry) -> dict[str, Any]:
         "repository": entry.repository,
         "revision": entry.revision,
         "default": entry == default_entry(entry.codec),
-        "found": _where(entry),
+        "found": _where(entry, copy),
         "path": str(copy.path) if copy else None,
     }

@@ -15,7 +15,6 @@ Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
 from torch import Tensor
-from torch.nn import functional as F
 
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.shared import calibrated_level, pad_to_multiples, read_weights
 from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
@@ -78,8 +76,7 @@ class Nic2026:
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
-        level = np.interp(np.log(bits_per_pixel), np.log(self._bits_per_pixel), self._levels)
-        return round(float(level))
+        return calibrated_level(bits_per_pixel, self._bits_per_pixel, self._levels)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
@@ -97,7 +94,7 @@ class Nic2026:
         """What `encode` codes for each picture: the hyper-latents, then the four phases."""
         rate = self._rate(levels)
         height, width = pictures.shape[2:]
-        pixels = pad_to_blocks(pictures.to(self._device).float() / 255)
+        pixels = pad_to_multiples(pictures.to(self._device).float() / 255, HYPER_BLOCK)
         latents: Tensor = self._network.analysis(pixels - 0.5, rate) * self._network.gains(rate)
         hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
         sections = [[self._hyper_section(values)] for values in hyper]
@@ -187,12 +184,6 @@ def hyper_tables(shape: tuple[int, ...]) -> Symbols:
     return np.repeat(channels, shape[1] * shape[2])
 
 
-def pad_to_blocks(pixels: Tensor) -> Tensor:
-    """Repeat the last row and column up to multiples of 64: [B, 3, H, W]."""
-    height, width = pixels.shape[2:]
-    return F.pad(pixels, (0, -width % HYPER_BLOCK, 0, -height % HYPER_BLOCK), mode="replicate")
-
-
 def _cells(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of 64x64 cells that cover a picture."""
     return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
@@ -219,14 +210,9 @@ def _level(payload: Payload) -> int:
 
 def load(path: Path, device: str) -> Nic2026:
     """The codec from a weights file; see pillow_neural.training.export for what is in it."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        shape = NetworkShape(**json.loads(file.metadata()["network_shape"]))
-    network = TransformCodec(shape)
+    tensors, shape, tables = read_weights(path)
+    network = TransformCodec(NetworkShape(**shape))
     unpack(network, tensors)
-    tables = FrequencyTables.from_arrays(
-        tensors["tables.frequencies"].numpy(), tensors["tables.lengths"].numpy()
-    )
     levels: list[int] = tensors["calibration.levels"].tolist()
     rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
     return Nic2026(network, tables, levels, rates, torch.device(device))

@@ -16,7 +16,6 @@ Parameters: one byte, 1 if each block has its own number of iterations, 0 if all
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise, product
@@ -25,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pillow_neural.codecs.bit_planes import BitPlaneCoder
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.shared import calibrated_level, pad_to_multiples, read_weights
 from pillow_neural.entropy import DecodeError, FrequencyTables
 from pillow_neural.networks.bit_context import BitContext
 from pillow_neural.networks.packing import channels_last, unpack
@@ -142,7 +141,7 @@ class RecurrentCodec:
         if not self._adaptive:
             rates = calibration.fixed_bits_per_pixel
             levels = np.linspace(0, RATE_LEVELS, len(rates)).tolist()
-        return round(float(np.interp(np.log(bits_per_pixel), np.log(rates), levels)))
+        return calibrated_level(bits_per_pixel, rates, levels)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
@@ -171,7 +170,7 @@ class RecurrentCodec:
         limits = [self._iterations(level) for level in levels]
         targets = torch.tensor([self._target(level) for level in levels], device=self._device)
         for tile in tiles(height, width):
-            pixels = _padded(pictures[..., *tile.pixels()].to(self._device).float() / 255)
+            pixels = pad_to_multiples(pictures[..., *tile.pixels()].to(self._device).float() / 255, GRID)
             part = (..., *tile.blocks())
             loop = self._network.loop(pixels, targets, inside[part].to(self._device))
             for number, iteration in enumerate(islice(loop, max(limits))):
@@ -262,12 +261,6 @@ def _blocks(length: int) -> int:
     return -(-length // BLOCK)
 
 
-def _padded(pixels: Tensor) -> Tensor:
-    """Repeat the last row and column up to multiples of 32."""
-    height, width = pixels.shape[2:]
-    return F.pad(pixels, (0, -width % GRID, 0, -height % GRID), mode="replicate")
-
-
 def _check(payload: Payload) -> None:
     if payload.parameters not in (b"\0", b"\1"):
         raise DecodeError(f"the parameters of a recurrent codec are 00 or 01, not {payload.parameters.hex()}")
@@ -277,14 +270,10 @@ def _check(payload: Payload) -> None:
 
 def load(path: Path, device: str) -> RecurrentCodec:
     """The codec from a weights file; see pillow_neural.training.recipes.recurrent_weights."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        shape = RecurrentShape(**json.loads(file.metadata()["network_shape"]))
+    tensors, fields, tables = read_weights(path)
+    shape = RecurrentShape(**fields)
     network = CodecNetwork(shape)
     unpack(network, tensors)
-    tables = FrequencyTables.from_arrays(
-        tensors["tables.frequencies"].numpy(), tensors["tables.lengths"].numpy()
-    )
     calibration = Calibration(
         tuple(tensors["calibration.targets"].tolist()),
         tensors["calibration.levels"].tolist(),

@@ -9,6 +9,8 @@ memory layout and device cannot matter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +34,18 @@ def straight_through(value: Tensor, quantised: Tensor) -> Tensor:
 def round_half_up(value: Tensor) -> Tensor:
     """floor(value + 1/2), exact for dyadic values; unlike torch.round, without ties to even."""
     return torch.floor(value + 0.5)
+
+
+def largest_exact(bounds: Iterable[Tensor]) -> int:
+    """The largest of bounds on partial sums, in grid units.
+
+    Raises:
+        OverflowError: float32 could not hold it exactly.
+    """
+    largest = int(max(sums.max().item() for sums in bounds))
+    if largest >= EXACT_LIMIT:
+        raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
+    return largest
 
 
 class _RestoringClamp(torch.autograd.Function):

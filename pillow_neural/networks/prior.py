@@ -27,6 +27,7 @@ from pillow_neural.networks.integer import (
     IntegerConv2d,
     integer_activation,
     restoring_clamp,
+    round_half_up,
     straight_through,
 )
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
@@ -136,7 +137,7 @@ class ScalePhase(nn.Module):
             total = total + self.from_context(magnitudes.clamp(max=CONTEXT_LIMIT) * CONTEXT_UNIT)
         hidden = integer_activation(self.mix(integer_activation(total)))
         index = self.to_index(torch.cat([hidden, rate_plane(rate, hidden)], 1))
-        return index if torch.is_grad_enabled() else torch.floor(index + 0.5).clamp(0, SCALE_COUNT - 1)
+        return index if torch.is_grad_enabled() else round_half_up(index).clamp(0, SCALE_COUNT - 1)
 
 
 class MeanPhase(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from pillow_neural import container
 from pillow_neural.training.data import CropSampler, Picture, Pixels, load_pictures
 from pillow_neural.training.recipe import Recipe, find_recipe
 
@@ -20,7 +21,6 @@ MANIFEST = Path(__file__).parents[2] / "weights_manifest.toml"
 CALIBRATION_SIDE = 768
 SEED = 20261124
 LICENCE = "Apache-2.0"
-NIC_FORMAT_VERSION = 1
 
 
 def calibration_pictures(pictures: Sequence[Picture]) -> list[Pixels]:
@@ -43,7 +43,7 @@ def manifest_entry(codec: str, name: str, contents: bytes, facts: dict[str, str]
         f"size = {len(contents)}",
         f'sha256 = "{hashlib.sha256(contents).hexdigest()}"',
         f'licence = "{LICENCE}"',
-        f"format_version = {NIC_FORMAT_VERSION}",
+        f"format_version = {container.VERSION}",
         *(f"{key} = {value}" for key, value in facts.items()),
         f'repository = "pillow-neural/{codec}"',
     ]

@@ -68,3 +68,11 @@ def tables_of(priors: list[Counts], counts: list[Counts] | None = None) -> Frequ
         weighed = PRIOR_WEIGHT * prior / prior.sum()
         frequencies.append(quantise(weighed if counts is None else weighed + counts[number]))
     return FrequencyTables.from_arrays(np.concatenate(frequencies), [len(f) for f in frequencies])
+
+
+def pack_tables(tables: FrequencyTables) -> dict[str, torch.Tensor]:
+    """The tables as tensors of a weights file, which `pillow_neural.codecs.shared.read_weights` reads."""
+    return {
+        "tables.frequencies": torch.from_numpy(tables.flat.copy()),
+        "tables.lengths": torch.from_numpy(tables.lengths.copy()),
+    }

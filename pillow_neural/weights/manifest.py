@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from pillow_neural.container import CODEC_NAME
+
 ID_BYTES = 8
 
 _PACKAGED = Path(__file__).with_name("weights_manifest.toml")
@@ -191,7 +193,7 @@ def _matches(pattern: str) -> Callable[[object], bool]:
 
 
 _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "codec": (_matches(r"[a-z0-9_-]{1,32}"), "1 to 32 characters of a-z, 0-9, _ and -"),
+    "codec": (_matches(CODEC_NAME), "1 to 32 characters of a-z, 0-9, _ and -"),
     "file": (_matches(r"[A-Za-z0-9][\w.-]*\.safetensors"), "the name of a .safetensors file, no folder"),
     "size": (_is_whole_number, "a whole number above 0"),
     "sha256": (_matches(r"[0-9a-f]{64}"), "64 hex digits in lower case"),

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.nic2026 import Nic2026, Section
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.networks.integer import ACTIVATION_LIMIT, EXACT_LIMIT, IntegerConv2d
+from pillow_neural.modes import to_planes
+from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.prior import (
     CONTEXT_LIMIT,
@@ -24,7 +26,7 @@ from pillow_neural.networks.prior import (
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.recipe import Packed
-from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, tables_of
+from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
 
 STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
@@ -44,10 +46,7 @@ def prove_exact(network: TransformCodec) -> int:
         if isinstance(module, IntegerConv2d) and not name.endswith("from_context")
     ]
     phases = [_largest_joint_sums(phase) for phase in network.prior.scales if isinstance(phase, ScalePhase)]
-    largest = int(max(sums.max().item() for sums in layers + phases))
-    if largest >= EXACT_LIMIT:
-        raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
-    return largest
+    return largest_exact(layers + phases)
 
 
 def _largest_joint_sums(phase: ScalePhase) -> Tensor:
@@ -62,10 +61,6 @@ def _largest_joint_sums(phase: ScalePhase) -> Tensor:
     return sums * torch.exp2(finest - shift) + context * torch.exp2(finest - other)
 
 
-def _as_tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-
-
 def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
     levels = np.random.default_rng(0).integers(RATE_LEVELS + 1, size=(STATISTICS_BATCHES, STATISTICS_BATCH))
     for batch_levels in levels.tolist():
@@ -75,14 +70,12 @@ def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
 
 def calibrate(codec: Nic2026, pictures: Sequence[Pixels]) -> tuple[list[int], list[float]]:
     """Rate levels and the mean bits per pixel of whole files of these photographs at them."""
+    planes = [to_planes(Image.fromarray(picture)) for picture in pictures]
     levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
     rates = []
     for level in levels:
-        bits = [
-            8 * (CONTAINER_BYTES + len(codec.encode(_as_tensor(p), [level])[0].sections[0]))
-            / (p.shape[0] * p.shape[1])
-            for p in pictures
-        ]  # fmt: skip
+        sizes = [CONTAINER_BYTES + len(codec.encode(p, [level])[0].sections[0]) for p in planes]
+        bits = [8 * size / p[0, 0].numel() for size, p in zip(sizes, planes, strict=True)]
         rates.append(float(np.mean(bits)))
     return levels, np.maximum.accumulate(rates).tolist()
 
@@ -104,8 +97,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     tables = tables_of(priors, counts)
     levels, rates = calibrate(_codec(stored, tables), held_out)
     tensors |= {
-        "tables.frequencies": torch.from_numpy(tables.flat.copy()),
-        "tables.lengths": torch.from_numpy(tables.lengths.copy()),
+        **pack_tables(tables),
         "calibration.levels": torch.tensor(levels, dtype=torch.int32),
         "calibration.bits_per_pixel": torch.tensor(rates, dtype=torch.float32),
     }

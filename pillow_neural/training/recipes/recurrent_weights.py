@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pillow_neural.codecs.bit_planes import bit_symbols
@@ -22,14 +23,15 @@ from pillow_neural.codecs.contract import RATE_LEVELS, Payload
 from pillow_neural.codecs.iteration_map import map_symbols, table_count
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, Calibration, CodecNetwork, Planes, RecurrentCodec
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.modes import to_planes
 from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext, logit_of_index
-from pillow_neural.networks.integer import ACTIVATION_LIMIT, EXACT_LIMIT, IntegerConv2d
+from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentNetwork
 from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.loop import schedule
 from pillow_neural.training.recipe import Packed
-from pillow_neural.training.tables import Counts, count, tables_of
+from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 
 LOG = logging.getLogger(__name__)
 
@@ -64,8 +66,7 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     tables = tables_of(priors(network.shape.iterations), counted(stored.context, pool))
     calibration = calibrate(stored, tables, calibration, held_out[:CALIBRATION_PICTURES])
     tensors |= {
-        "tables.frequencies": torch.from_numpy(tables.flat.copy()),
-        "tables.lengths": torch.from_numpy(tables.lengths.copy()),
+        **pack_tables(tables),
         "calibration.targets": torch.tensor(calibration.targets),
         "calibration.levels": torch.tensor(calibration.levels, dtype=torch.int32),
         "calibration.bits_per_pixel": torch.tensor(calibration.bits_per_pixel),
@@ -131,11 +132,8 @@ def prove_exact(context: BitContext) -> int:
     Raises:
         OverflowError: float32 could not hold it exactly.
     """
-    layers = [module for module in context.modules() if isinstance(module, IntegerConv2d)]
-    largest = int(max(layer.largest_sums(ACTIVATION_LIMIT).max().item() for layer in layers))
-    if largest >= EXACT_LIMIT:
-        raise OverflowError(f"integer sums reach {largest}, float32 is exact below {EXACT_LIMIT}")
-    return largest
+    layers = (module for module in context.modules() if isinstance(module, IntegerConv2d))
+    return largest_exact(layer.largest_sums(ACTIVATION_LIMIT) for layer in layers)
 
 
 def priors(iterations: int) -> list[Counts]:
@@ -168,32 +166,29 @@ def calibrate(
     network: CodecNetwork, tables: FrequencyTables, calibration: Calibration, pictures: Sequence[Pixels]
 ) -> Calibration:
     """Mean bits per pixel of whole files of these photographs at rate levels and after iterations."""
+    planes = [to_planes(Image.fromarray(picture)) for picture in pictures]
     adaptive = RecurrentCodec(network, tables, calibration, True, _device(network))
     levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
     rates = []
     for level in levels:
-        rates.append([_bits_per_pixel(p, adaptive.encode(_as_tensor(p), [level])[0])[-1] for p in pictures])
+        rates.append([_bits_per_pixel(p, adaptive.encode(p, [level])[0])[-1] for p in planes])
     fixed = adaptive.with_rates(adaptive=False)
-    after = [_bits_per_pixel(p, fixed.encode(_as_tensor(p), [RATE_LEVELS])[0])[1:] for p in pictures]
+    after = [_bits_per_pixel(p, fixed.encode(p, [RATE_LEVELS])[0])[1:] for p in planes]
     return Calibration(
         calibration.targets, levels, _rising(np.mean(rates, axis=1)), _rising(np.mean(after, axis=0))
     )
 
 
-def _bits_per_pixel(picture: Pixels, payload: Payload) -> list[float]:
-    """Of files with the first 1, 2, ... sections."""
+def _bits_per_pixel(planes: Tensor, payload: Payload) -> list[float]:
+    """Of files of a picture [1, 3, H, W] with the first 1, 2, ... sections."""
     sizes = np.cumsum([len(section) + SECTION_BYTES for section in payload.sections])
-    rates: list[float] = (8 * (CONTAINER_BYTES + sizes) / (picture.shape[0] * picture.shape[1])).tolist()
+    rates: list[float] = (8 * (CONTAINER_BYTES + sizes) / planes[0, 0].numel()).tolist()
     return rates
 
 
 def _rising(values: np.ndarray) -> list[float]:
     rising: list[float] = np.maximum.accumulate(values).tolist()
     return rising
-
-
-def _as_tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
 
 
 def _device(network: nn.Module) -> torch.device:
