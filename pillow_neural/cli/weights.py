@@ -85,7 +85,7 @@ def _add_verify(below: Commands[argparse.ArgumentParser]) -> None:
         "verify",
         "compare every copy on this machine with the manifest's size and sha256",
         "Nothing is downloaded. A file that is nowhere on this machine is an error only if it was named.",
-        "  nic weights verify\n  nic weights verify nic2026-1dc98c22.safetensors\n",
+        "  nic weights verify\n  nic weights verify nic2026\n",
     )
     _add_names(command)
 
