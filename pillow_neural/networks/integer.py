@@ -145,6 +145,10 @@ class IntegerConv2d(nn.Module):
         self.bias.copy_(bias.float() * unit / self.bias_unit)
         self._frozen = True
 
+    def thaw(self) -> None:
+        """Undo freeze: the parameters may change and are rounded to the grid once more."""
+        self._frozen = False
+
     def largest_sums(self, largest_input: int) -> Tensor:
         """Bounds on all partial sums, in grid units, for inputs of at most this magnitude: [outputs]."""
         weight, bias, _ = self.integers()

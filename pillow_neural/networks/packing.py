@@ -49,3 +49,10 @@ def unpack(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     for name, module in network.named_modules():
         if isinstance(module, IntegerConv2d):
             module.freeze(*(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+
+
+def thaw(network: nn.Module) -> None:
+    """Let an unpacked network be trained on: its integer convolutions are rounded to the grid again."""
+    for module in network.modules():
+        if isinstance(module, IntegerConv2d):
+            module.thaw()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.training.data import CropSampler, load_pictures
 from pillow_neural.training.loop import LoopOptions, train
 from pillow_neural.training.recipe import find_recipe
@@ -19,7 +20,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="tar files or folders")
     parser.add_argument("--minutes", type=float, required=True, help="wall-clock limit")
     parser.add_argument("--folder", type=Path, help="checkpoints (default: runs/CODEC)")
-    parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
+    start.add_argument(
+        "--from-weights", action="store_true", help="continue from the weights that pictures are saved with"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crop", type=int, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int)
@@ -51,6 +56,7 @@ def main() -> None:
         learning_rate=arguments.learning_rate or recipe.learning_rate,
         resume=arguments.resume,
         device=torch.device(arguments.device),
+        weights=weights_for_saving(arguments.codec) if arguments.from_weights else None,
     )
     train(recipe, CropSampler(pictures, crop, arguments.seed), options)
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pillow_neural.networks.packing import channels_last
+from pillow_neural.codecs.shared import read_weights
+from pillow_neural.networks.packing import channels_last, thaw, unpack
 from pillow_neural.training.data import CropSampler, prefetch
 from pillow_neural.training.recipe import Recipe
+from pillow_neural.weights import WeightsEntry, locate
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class LoopOptions:
         minutes: wall-clock length; the learning rate is held, then falls to 1 % at the end.
         folder: receives checkpoint.pt.
         resume: continue from the folder's checkpoint, with a schedule of its own.
+        weights: continue from a listed weights file, where there is no checkpoint of its run any more.
     """
 
     minutes: float
@@ -44,6 +47,7 @@ class LoopOptions:
     learning_rate: float
     resume: bool
     device: torch.device
+    weights: WeightsEntry | None = None
 
 
 def schedule(progress: float) -> float:
@@ -56,7 +60,7 @@ def schedule(progress: float) -> float:
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 where the device multiplies it in hardware, else None for float32."""
-    if device.type == "cuda" or torch.cpu._is_amx_tile_supported():
+    if device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return None
 
@@ -104,6 +108,16 @@ class Trainer:
         self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
         self.first_step = self.steps
 
+    def start_from(self, entry: WeightsEntry) -> None:
+        """Continue from a weights file and its counters, with a new optimiser."""
+        unpack(self.network, read_weights(locate(entry)).tensors)
+        thaw(self.network)
+        self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
+        if entry.training is not None:
+            self.steps = self.first_step = entry.training.steps
+            self.seconds = 60 * entry.training.minutes
+            self.pixels = round(1e6 * entry.training.megapixels)
+
     def update(self, batch: Tensor, random: torch.Generator, progress: float) -> list[float]:
         """One optimiser step at 0..1 of the run; returns loss, bpp, PSNR and the gradient's norm."""
         factor = schedule(progress) * min(1.0, (self.steps - self.first_step + 1) / WARM_UP_STEPS)
@@ -134,10 +148,12 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
     torch.manual_seed(options.seed)
     random = torch.Generator().manual_seed(options.seed)
     network = recipe.build()
-    if not options.resume:
+    if not options.resume and options.weights is None:
         recipe.initialise(network, sampler)
     trainer = Trainer(recipe, network, options)
-    if options.resume:
+    if options.weights is not None:
+        trainer.start_from(options.weights)
+    elif options.resume:
         trainer.resume()
     start = last_log = last_checkpoint = time.monotonic()
     sums, count = torch.zeros(4), 0
