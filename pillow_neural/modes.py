@@ -47,20 +47,29 @@ def common_mode(modes: Sequence[str]) -> str:
     return colours + "A" * any(map(has_alpha, modes))
 
 
-def to_planes(im: Image.Image) -> Tensor:
-    """Return a picture of a coded mode as uint8 [1, 3, H, W]: alpha dropped, grey repeated."""
+def to_planes(im: Image.Image, grey: bool) -> Tensor:
+    """Return a picture of a coded mode as uint8 [1, 3, H, W], alpha dropped.
+
+    With `grey` a grey picture gives [1, 1, H, W], else three equal planes.
+    """
     import torch
 
     pixels = np.atleast_3d(np.asarray(im))
     colours = pixels[..., : 3 if im.mode.startswith("RGB") else 1]
-    repeated = np.broadcast_to(colours, (im.height, im.width, 3))
-    return torch.from_numpy(np.array(repeated.transpose(2, 0, 1)[None], order="C"))
+    if not grey:
+        colours = np.broadcast_to(colours, (im.height, im.width, 3))
+    return torch.from_numpy(np.array(colours.transpose(2, 0, 1)[None], order="C"))
 
 
 def from_planes(planes: Tensor, mode: str) -> Image.Image:
-    """Return uint8 [3, H, W] as a picture of mode RGB, or L if the coded mode is grey: the rounded mean."""
+    """Return uint8 [3, H, W] or [1, H, W] as a picture of mode RGB, or L if the coded mode is grey.
+
+    Three planes make grey by their rounded mean; one plane makes all three of a colour picture.
+    """
     colours: npt.NDArray[np.uint8] = planes.permute(1, 2, 0).numpy()
     if mode.startswith("RGB"):
-        return Image.fromarray(colours)
+        return Image.fromarray(np.broadcast_to(colours, (*colours.shape[:2], 3)).copy(order="C"))
+    if colours.shape[2] == 1:
+        return Image.fromarray(colours[..., 0])
     total = colours.sum(axis=2, dtype=np.uint16)
     return Image.fromarray(((total + 1) // 3).astype(np.uint8))

@@ -12,6 +12,7 @@ from pillow_neural import container
 from pillow_neural.alpha import decode_alpha, encode_alpha
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload
+from pillow_neural.codecs.registry import codec_info
 from pillow_neural.container import METADATA, Chunk, ChunkEntry, DamagedFileError, Frame, Header, Index
 from pillow_neural.devices import chosen_threads, device
 from pillow_neural.modes import common_mode, from_planes, has_alpha, in_coded_mode, to_planes
@@ -26,7 +27,7 @@ _GREY = 128
 
 
 class _Picture(NamedTuple):
-    """What of a picture is coded: uint8 [1, 3, H, W], the chunk of its alpha channel, milliseconds."""
+    """What of a picture is coded: uint8 [1, 3 or 1, H, W], the chunk of its alpha channel, milliseconds."""
 
     planes: Tensor
     mode: str
@@ -144,6 +145,7 @@ def decode_picture(
 
 
 def _prepared(frames: Iterable[Image.Image], options: SaveOptions) -> Iterator[_Picture]:
+    grey = codec_info(options.codec).grey
     size: tuple[int, int] | None = None
     count = 0
     for frame in frames:
@@ -155,7 +157,7 @@ def _prepared(frames: Iterable[Image.Image], options: SaveOptions) -> Iterator[_
                 "all frames of an animation must have the same size"
             )
         alpha = encode_alpha(im.getchannel("A")) if has_alpha(im.mode) else None
-        yield _Picture(to_planes(im), im.mode, alpha, _duration(frame, count, options))
+        yield _Picture(to_planes(im, grey), im.mode, alpha, _duration(frame, count, options))
         count += 1
     if isinstance(options.duration, tuple) and 1 < count < len(options.duration):
         raise ValueError(f"{len(options.duration)} durations are too many for {count} frames")

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from PIL import Image
 from safetensors import safe_open
 
@@ -19,6 +18,7 @@ from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.entropy.symbols import SymbolDecoder
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.modes import to_planes
 from pillow_neural.weights import locate
 
 Integers = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ class IntegerDecoder:
         file = io.BytesIO(data)
         index = container.read_index(file)
         header = index.header
-        level = int.from_bytes(header.parameters, "big")
+        level, planes = int.from_bytes(header.parameters[:2], "big"), header.parameters[2]
         (entry,) = index.of_kind("DATA")
         decoder = SymbolDecoder(self.tables, container.read_chunk(file, entry), "python")
         cells = -(-header.height // 64), -(-header.width // 64)
@@ -51,11 +51,13 @@ class IntegerDecoder:
         features = self.scale_features(hyper, plane)
         inside = np.zeros((4 * cells[0], 4 * cells[1]), bool)
         inside[: -(-header.height // 16), : -(-header.width // 16)] = True
+        left_out = self.tensors.get("colour_channels", np.zeros(self.channels, bool)) & (planes == 1)
+        places = inside & ~left_out[:, None, None]
         magnitudes = np.zeros((self.channels, *inside.shape), np.int64)
         result = [hyper]
         for phase in range(4):
             table = self.indices(phase, features, magnitudes, plane)
-            coded = self.phase_mask(phase, *inside.shape) & inside & (table > 0)
+            coded = self.phase_mask(phase, *inside.shape) & places & (table > 0)
             symbols = np.zeros_like(magnitudes)
             symbols[coded] = decoder.decode(table[coded])
             magnitudes += np.abs(symbols)
@@ -114,9 +116,14 @@ def _shuffle(planes: Integers) -> Integers:
     return cells.transpose(0, 3, 1, 4, 2).reshape(channels // 4, 2 * height, 2 * width)
 
 
-@pytest.mark.parametrize(("box", "quality"), [((0, 0, 200, 130), 0.5), ((300, 200, 364, 264), 2.0)])
-def test_second_decoder_finds_the_same_symbols(box: tuple[int, int, int, int], quality: float) -> None:
-    picture = Image.open(EXAMPLE).convert("RGB").crop(box)
+@pytest.mark.parametrize(
+    ("box", "mode", "quality"),
+    [((0, 0, 200, 130), "RGB", 0.5), ((300, 200, 364, 264), "RGB", 2.0), ((300, 200, 400, 264), "L", 1.0)],
+)
+def test_second_decoder_finds_the_same_symbols(
+    box: tuple[int, int, int, int], mode: str, quality: float
+) -> None:
+    picture = Image.open(EXAMPLE).crop(box).convert(mode)
     buffer = io.BytesIO()
     picture.save(buffer, "NIC", quality=quality)
     entry = weights_for_saving("nic2026")
@@ -126,7 +133,7 @@ def test_second_decoder_finds_the_same_symbols(box: tuple[int, int, int, int], q
     decoded = IntegerDecoder(tensors, channels).decode(buffer.getvalue())
     codec = load_codec(entry, "cpu")
     assert isinstance(codec, Nic2026)
-    planes = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    planes = to_planes(picture, grey=True)
     sections = codec.symbols(planes, [codec.level_of_quality(quality)])[0]
     assert np.array_equal(decoded[0].ravel(), sections[0].symbols)
     for symbols, section in zip(decoded[1:], sections[1:], strict=True):

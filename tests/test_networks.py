@@ -15,7 +15,7 @@ from pillow_neural.networks.integer import (
     restoring_clamp,
     round_half_up,
 )
-from pillow_neural.networks.packing import pack, unpack
+from pillow_neural.networks.packing import pack, thaw, unpack
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
 from pillow_neural.networks.prior import MeanPhase, rate_plane
 from pillow_neural.networks.quantise import rate_distortion_round
@@ -185,6 +185,55 @@ def test_packed_network_computes_the_same_integers() -> None:
             assert torch.equal(again, again.round())
 
 
+def test_thawed_network_computes_the_same_and_learns_again() -> None:
+    torch.manual_seed(0)
+    network, copy = TransformCodec(SMALL), TransformCodec(SMALL)
+    unpack(copy, pack(network))
+    thaw(copy)
+    again, stored = pack(copy), pack(network)
+    assert all(torch.equal(again[name], stored[name]) for name in stored)
+    layer = copy.prior.scales[1].mix
+    before = layer.integers()[0]
+    with torch.no_grad():
+        layer.weight.mul_(-0.7)
+    assert not torch.equal(layer.integers()[0], before)
+
+
 def test_lambda_rises_over_the_range() -> None:
     weights = lambda_of_rate(torch.linspace(0, 1, 5))
     assert (weights.diff() > 0).all()
+
+
+@pytest.fixture
+def uneven_transforms() -> TransformCodec:
+    network = TransformCodec(SMALL)
+    for tail in (network.analysis.tail, network.synthesis.tail):
+        torch.nn.init.normal_(tail.weight)
+        torch.nn.init.normal_(tail.bias)
+    return network
+
+
+@torch.no_grad()
+def test_one_plane_gives_the_latents_of_three_equal_ones(uneven_transforms: TransformCodec) -> None:
+    grey, rate = torch.rand(2, 1, 64, 32) - 0.5, torch.tensor([0.2, 0.9])
+    expected = uneven_transforms.analysis(grey.repeat(1, 3, 1, 1), rate)
+    torch.testing.assert_close(uneven_transforms.analysis(grey, rate), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reduction", [1, 2, 8])
+def test_one_plane_is_the_mean_of_three(uneven_transforms: TransformCodec, reduction: int) -> None:
+    decoded, rate = torch.randn(2, 16, 4, 2), torch.tensor([0.2, 0.9])
+    expected = uneven_transforms.reconstruct(decoded, rate, reduction).mean(dim=1, keepdim=True)
+    grey = uneven_transforms.reconstruct(decoded, rate, reduction, planes=1)
+    torch.testing.assert_close(grey, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_colour_channels_are_those_whose_planes_cancel() -> None:
+    synthesis = TransformCodec(SMALL).synthesis
+    kernels = torch.randn(16, 256)
+    grey, colour = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([1.0, 0.2, -1.2])
+    planes = torch.where(torch.arange(16)[:, None] % 3 == 0, colour, grey)
+    weight = planes[:, :, None] * kernels[:, None]
+    synthesis.linear.weight.data = weight.reshape(16, 768).T[:, :, None, None]
+    assert torch.equal(synthesis.colour_channels(), torch.arange(16) % 3 == 0)

@@ -165,6 +165,21 @@ def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.I
         assert np.abs(section.symbols).sum() == np.abs(symbols).sum()
 
 
+def test_grey_and_colour_are_not_decoded_together(codec: Nic2026, photograph: Image.Image) -> None:
+    colour = _tensor(photograph.crop((0, 0, 64, 64)))
+    payloads = codec.encode(colour, [30_000]) + codec.encode(colour[:, :1], [30_000])
+    assert [codec.decode([payload], 64, 64).shape[1] for payload in payloads] == [3, 1]
+    with pytest.raises(DecodeError, match="in one batch"):
+        codec.decode(payloads, 64, 64)
+
+
+@pytest.mark.parametrize("parameters", ["", "0000", "000002", "00000001"])
+def test_damaged_parameters(codec: Nic2026, photograph: Image.Image, parameters: str) -> None:
+    payload = codec.encode(_tensor(photograph.crop((0, 0, 64, 64))), [30_000])[0]
+    with pytest.raises(DecodeError, match=f"not the parameters {parameters}"):
+        codec.decode([payload._replace(parameters=bytes.fromhex(parameters))], 64, 64)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_decodes_the_same_symbols(codec: Nic2026, photograph: Image.Image) -> None:
     other = load_codec(weights_for_saving("nic2026"), "cuda")

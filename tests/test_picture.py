@@ -2,7 +2,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageChops
+from torch import Tensor
 
 from pillow_neural import container
 from pillow_neural.alpha import decode_alpha, encode_alpha
+from pillow_neural.codecs.contract import Payload
 from pillow_neural.container import Chunk, DamagedFileError, Header
 from pillow_neural.picture import decode_picture, encode_frames, encode_picture
 from pillow_neural.settings import SaveOptions
@@ -92,13 +94,13 @@ def test_empty_pictures_are_refused(size: tuple[int, int]) -> None:
         encode_picture(Image.new("RGB", size), BEST)
 
 
-def test_grey_is_the_rounded_mean_of_what_the_codec_gives(
+def test_grey_is_the_rounded_mean_of_three_planes(
     fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch, make_picture: Maker
 ) -> None:
     original = fake_codec.decode
 
     def drift(*arguments: object) -> object:
-        planes = original(*arguments)  # type: ignore[arg-type]
+        planes = original(*arguments).repeat(1, 3, 1, 1)  # type: ignore[arg-type]
         planes[:, 1] = planes[:, 1].clamp(max=253) + 2
         return planes
 
@@ -107,6 +109,24 @@ def test_grey_is_the_rounded_mean_of_what_the_codec_gives(
     decoded = _decode(encode_picture(im, BEST))
     grey = np.asarray(im).astype(int)
     assert np.array_equal(np.asarray(decoded), np.rint((2 * grey + np.minimum(grey, 253) + 2) / 3))
+
+
+@pytest.mark.parametrize(("codec", "planes"), [("nic2026", 1), ("toderici2016", 3)])
+def test_grey_reaches_a_codec_as_it_knows_it(
+    fake_codec: FakeCodec, monkeypatch: pytest.MonkeyPatch, make_picture: Maker, codec: str, planes: int
+) -> None:
+    seen: list[Tensor] = []
+    original = fake_codec.encode
+
+    def noted(pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+        seen.append(pictures)
+        return original(pictures, levels)
+
+    monkeypatch.setattr(fake_codec, "encode", noted)
+    im = make_picture("L")
+    encode_picture(im, SaveOptions(quality=2.0, codec=codec))
+    assert seen[0].shape == (1, planes, im.height, im.width)
+    assert all(np.array_equal(plane, np.asarray(im)) for plane in seen[0][0].numpy())
 
 
 @pytest.mark.usefixtures("fake_codec")

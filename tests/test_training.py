@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from pillow_neural.codecs import nic2026
+from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training import export
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
-from pillow_neural.training.loop import LoopOptions, schedule, train
+from pillow_neural.training.loop import LoopOptions, Trainer, schedule, train
 from pillow_neural.training.recipe import Recipe
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
+from pillow_neural.weights import locate
 from tests.test_networks import SMALL
 
 RECIPE: Recipe = replace(
@@ -113,6 +115,19 @@ def test_training_resumes_where_it_stopped(tmp_path: Path, small_sampler: CropSa
     assert again.steps > first.steps
     assert again.pixels > first.pixels
     assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_training_continues_from_listed_weights(tmp_path: Path) -> None:
+    entry = weights_for_saving("nic2026")
+    options = LoopOptions(1, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"), weights=entry)
+    trainer = Trainer(recipe_module.RECIPE, recipe_module.build(), options)
+    trainer.start_from(entry)
+    assert entry.training is not None
+    assert (trainer.steps, trainer.seconds) == (entry.training.steps, 60 * entry.training.minutes)
+    stored = load_file(locate(entry))
+    head = trainer.network.get_parameter("synthesis.head.weight").half()
+    assert torch.equal(head, stored["synthesis.head.weight"])
+    assert torch.equal(trainer.average["synthesis.head.weight"].half(), head)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])

@@ -26,7 +26,7 @@ def complexity(codec_name: str, picture: Image.Image, quality: float = 0.5) -> C
         OSError: it has no weights.
     """
     codec = load_codec(weights_for_saving(codec_name), "cpu")
-    pixels = to_planes(picture.convert("RGB"))
+    pixels = to_planes(picture.convert("RGB"), grey=False)
     level = codec.level_of_quality(quality)
     payloads = codec.encode(pixels, [level])
     area = picture.width * picture.height

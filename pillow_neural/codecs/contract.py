@@ -1,6 +1,8 @@
 """What a codec is to the rest of the package.
 
-    uint8 pictures [B, 3, H, W] + rate levels --encode--> payloads --decode--> uint8 pictures [B, 3, H, W]
+    uint8 pictures [B, P, H, W] + rate levels --encode--> payloads --decode--> uint8 pictures [B, P, H, W]
+
+P is 3, RGB, or 1, grey, where the codec knows grey (`CodecInfo.grey`).
 
 A payload is a few parameter bytes, kept in the file's header (those of later frames in a chunk), and an
 ordered list of sections, each kept as a chunk with a checksum of its own. The contract was checked on paper
@@ -42,7 +44,9 @@ class CodecInfo:
         module: where `load(file) -> Codec` is found.
         title: one line for people.
         paper: what it implements.
-        progressive: whether a prefix of the sections decodes to a coarser picture.
+        progressive: whether a prefix of the sections, at least the first two, decodes to a coarser picture.
+        importance_map: whether its codec offers `MapsImportance.importance_map`.
+        grey: whether it takes grey pictures as one plane; else they come as three equal ones.
     """
 
     name: str
@@ -50,6 +54,8 @@ class CodecInfo:
     title: str
     paper: str
     progressive: bool = False
+    importance_map: bool = False
+    grey: bool = False
 
 
 class Payload(NamedTuple):
@@ -69,20 +75,38 @@ class Codec(Protocol):
         """Encode a batch.
 
         Args:
-            pictures: uint8 [B, 3, H, W] RGB, any H and W from 1.
+            pictures: uint8 [B, 3, H, W] RGB or, if the codec knows grey, [B, 1, H, W]; any H and W from 1.
             levels: rate levels 0..65535, one a picture; size and quality rise with the level.
         """
 
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
-        """Decode a batch of pictures of one size: uint8 [B, 3, height, width] on the CPU.
+        """Decode a batch of pictures of one size: uint8 [B, P, height, width] on the CPU, P as encoded.
 
         Args:
-            payloads: what `encode` gave.
+            payloads: what `encode` gave, all of the same P.
             width, height: the size that was encoded.
-            reduction: one of REDUCTIONS; above 1 the result is uint8 [B, 3, ceil(height / reduction),
+            reduction: one of REDUCTIONS; above 1 the result is uint8 [B, P, ceil(height / reduction),
                 ceil(width / reduction)], near the mean over reduction x reduction pixels each, and the codec
                 leaves out what that does not need.
 
         Raises:
             OSError: a payload is not what this codec writes for this size.
+        """
+
+
+class MapsImportance(Protocol):
+    """What a codec that spends its bits unevenly, by a map, offers beside `Codec`."""
+
+    def importance_map(self, payload: Payload, width: int, height: int) -> Tensor:
+        """Share of its bits that each block may have: float32 [rows, columns] in 0..1, on the CPU.
+
+        A block is a square whose side is a power of two; there are ceil(height / side) rows and
+        ceil(width / side) columns of them.
+
+        Args:
+            payload: what `encode` gave; of a progressive codec the first two sections are enough.
+            width, height: the size that was encoded.
+
+        Raises:
+            OSError: the payload is not what this codec writes for this size.
         """

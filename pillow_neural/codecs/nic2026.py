@@ -15,6 +15,7 @@ Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,30 @@ from pillow_neural.networks.transform_codec import HYPER_BLOCK, NetworkShape, Tr
 Symbols = npt.NDArray[np.int32]
 
 SYMBOL_LIMIT = 2**20
-PARAMETERS = 2
+PARAMETERS = 3
+
+
+class Parameters(NamedTuple):
+    """A picture's parameter bytes: the rate level as two, and its number of planes, 1 or 3."""
+
+    level: int
+    planes: int
+
+    def to_bytes(self) -> bytes:
+        """As they are in a file."""
+        return struct.pack(">HB", *self)
+
+    @classmethod
+    def of(cls, payload: Payload) -> Parameters:
+        """Those of a payload.
+
+        Raises:
+            DecodeError: they are not what `to_bytes` gives.
+        """
+        found = payload.parameters
+        if len(found) != PARAMETERS or found[-1] not in (1, 3):
+            raise DecodeError(f"nic2026 has a rate level and 1 or 3 planes, not the parameters {found.hex()}")
+        return cls(*struct.unpack(">HB", found))
 
 
 class Section(NamedTuple):
@@ -55,6 +79,7 @@ class Nic2026:
     Args:
         network: with frozen integer convolutions.
         tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
+        colour_channels: bool [C], the latents that are left out of grey pictures.
         levels, bits_per_pixel: the calibration, increasing: mean rate over photographs at rate levels.
         device: where the network runs.
     """
@@ -63,12 +88,14 @@ class Nic2026:
         self,
         network: TransformCodec,
         tables: FrequencyTables,
+        colour_channels: Tensor,
         levels: Sequence[int],
         bits_per_pixel: Sequence[float],
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
+        self._colour_channels = colour_channels.to(device)
         self._levels = levels
         self._bits_per_pixel = bits_per_pixel
         self._device = device
@@ -86,7 +113,7 @@ class Nic2026:
             encoder = SymbolEncoder(self._tables)
             for section in sections:
                 encoder.encode(section.symbols, section.tables)
-            payloads.append(Payload(level.to_bytes(PARAMETERS, "big"), (encoder.finish(),)))
+            payloads.append(Payload(Parameters(level, pictures.shape[1]).to_bytes(), (encoder.finish(),)))
         return payloads
 
     @torch.inference_mode()
@@ -101,10 +128,10 @@ class Nic2026:
         unit = self._network.unit(rate)
         normalised = latents / unit
         weight = self._network.error_weight(rate)
-        inside = self._inside(height, width)
+        places = self._coded_places(height, width, pictures.shape[1])
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = _coded(mask, inside, index)
+            coded = _coded(mask, places, index)
             tables = index[coded].long()
             residual = ((normalised - mean) * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             chosen = rate_distortion_round(
@@ -123,13 +150,19 @@ class Nic2026:
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
-        rate = self._rate([_level(payload) for payload in payloads])
-        latents = self.decode_latents(payloads, width, height, rate)
-        pixels = self._network.reconstruct(latents, rate, reduction)
+        parameters = [Parameters.of(payload) for payload in payloads]
+        planes = parameters[0].planes
+        if any(each.planes != planes for each in parameters):
+            raise DecodeError("grey and colour pictures cannot be decoded in one batch")
+        rate = self._rate([each.level for each in parameters])
+        latents = self.decode_latents(payloads, width, height, rate, planes)
+        pixels = self._network.reconstruct(latents, rate, reduction, planes)
         pixels = pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
         return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
-    def decode_latents(self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor) -> Tensor:
+    def decode_latents(
+        self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor, planes: int
+    ) -> Tensor:
         """Symbols plus means in quantisation steps: [B, C, H, W].
 
         Raises:
@@ -144,10 +177,10 @@ class Nic2026:
         if np.abs(hyper).max() > HYPER_LIMIT:
             raise DecodeError("hyper-latent out of range")
         unit = self._network.unit(rate)
-        inside = self._inside(height, width)
+        places = self._coded_places(height, width, planes)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = _coded(mask, inside, index)
+            coded = _coded(mask, places, index)
             tables = torch.split(index[coded], coded.sum(dim=(1, 2, 3)).tolist())
             parts = [d.decode(_table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
             values = torch.from_numpy(np.concatenate(parts)).to(mean)
@@ -166,12 +199,16 @@ class Nic2026:
     def _hyper_section(self, values: Tensor) -> Section:
         return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
 
-    def _inside(self, height: int, width: int) -> Tensor:
-        """1 where a latent's block has a pixel of the picture, 0 where it is all padding: [H, W]."""
+    def _coded_places(self, height: int, width: int, planes: int) -> Tensor:
+        """Which latents of a picture may be in a stream, bool [C, H, W].
+
+        Those whose block has a pixel of the picture and, of a grey one, that are not of colour.
+        """
         sides = (side * (HYPER_BLOCK // BLOCK) for side in _cells(height, width))
-        inside = torch.zeros(*sides, device=self._device)
-        inside[: -(-height // BLOCK), : -(-width // BLOCK)] = 1
-        return inside
+        inside = torch.zeros(*sides, dtype=torch.bool, device=self._device)
+        inside[: -(-height // BLOCK), : -(-width // BLOCK)] = True
+        channels = ~self._colour_channels if planes == 1 else torch.ones_like(self._colour_channels)
+        return inside & channels[:, None, None]
 
     def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
         centre = self._costs.shape[1] // 2
@@ -189,9 +226,9 @@ def _cells(height: int, width: int) -> tuple[int, int]:
     return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
 
 
-def _coded(mask: Tensor, inside: Tensor, index: Tensor) -> Tensor:
-    """Which latents of a phase are in the stream, [B, C, H, W]: inside the picture and not surely zero."""
-    return (mask * inside).bool() & (index > 0)
+def _coded(mask: Tensor, places: Tensor, index: Tensor) -> Tensor:
+    """Which latents of a phase are in the stream, bool [B, C, H, W]: of these places, and not surely zero."""
+    return mask.bool() & places & (index > 0)
 
 
 def _integers(symbols: Tensor) -> Symbols:
@@ -202,12 +239,6 @@ def _table_numbers(index: Tensor) -> npt.NDArray[Any]:
     return index.to(torch.uint8).cpu().numpy()
 
 
-def _level(payload: Payload) -> int:
-    if len(payload.parameters) != PARAMETERS:
-        raise DecodeError(f"nic2026 has {PARAMETERS} parameter bytes, this picture {len(payload.parameters)}")
-    return int.from_bytes(payload.parameters, "big")
-
-
 def load(path: Path, device: str) -> Nic2026:
     """The codec from a weights file; see pillow_neural.training.export for what is in it."""
     tensors, shape, tables = read_weights(path)
@@ -215,4 +246,5 @@ def load(path: Path, device: str) -> Nic2026:
     unpack(network, tensors)
     levels: list[int] = tensors["calibration.levels"].tolist()
     rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
-    return Nic2026(network, tables, levels, rates, torch.device(device))
+    colours = tensors.get("colour_channels", torch.zeros(network.shape.latents, dtype=torch.bool))
+    return Nic2026(network, tables, colours, levels, rates, torch.device(device))

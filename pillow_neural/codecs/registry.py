@@ -12,6 +12,7 @@ _CODECS = (
         module="pillow_neural.codecs.nic2026",
         title="the default codec: all rates in one model, integer scales, phased means",
         paper="this project",
+        grey=True,
     ),
     CodecInfo(
         name="toderici2016",
@@ -26,6 +27,7 @@ _CODECS = (
         title="recurrent, with priming, an SSIM-weighted loss and spatially adaptive bit rates",
         paper="Johnston et al. 2018, arXiv 1703.10114",
         progressive=True,
+        importance_map=True,
     ),
 )
 

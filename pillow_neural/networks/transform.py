@@ -2,6 +2,9 @@
 
 The linear shortcut starts at the Karhunen-Loeve transform of 16x16x3 blocks and the networks' last layers at
 zero, so that training starts from a good transform codec (in the spirit of AuxT, arXiv 2501.13751).
+
+Grey pictures pass as one plane: the first layers add up their weights over three equal planes, the last ones
+average theirs, which gives the mean of the three planes that would come out.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ BLOCK = 16
 BLOCK_SAMPLES = 3 * BLOCK * BLOCK
 OUTPUT_UNIT = 0.1
 INPUT_UNIT = 0.25
+GREY_SHARE = 0.2
+"""Latents with less of their energy in the mean of the three planes are left out of grey pictures."""
 
 
 class Analysis(nn.Module):
-    """Pixels [B, 3, 16h, 16w] in -0.5..0.5 and rate [B] -> latents [B, latents, h, w], pixel units."""
+    """Pixels [B, 3 or 1, 16h, 16w] in -0.5..0.5, rate [B] -> latents [B, latents, h, w], pixel units."""
 
     def __init__(self, latents: int, features: int, blocks: int, knots: int) -> None:
         super().__init__()
@@ -31,8 +36,13 @@ class Analysis(nn.Module):
 
     def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Linear transform plus the network's share."""
-        linear: Tensor = self.linear(F.pixel_unshuffle(pixels, BLOCK))
-        features = self.head(F.pixel_unshuffle(pixels / INPUT_UNIT, 8))
+        blocks = F.pixel_unshuffle(pixels, BLOCK)
+        cells = F.pixel_unshuffle(pixels / INPUT_UNIT, 8)
+        if pixels.shape[1] == 1:
+            linear = F.conv2d(blocks, _added_planes(self.linear.weight))
+            features = F.conv2d(cells, _added_planes(self.head.weight), self.head.bias)
+        else:
+            linear, features = self.linear(blocks), self.head(cells)
         for block in self.blocks:
             features = block(features, rate)
         network: Tensor = self.tail(features)
@@ -40,7 +50,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Latents in pixel units [B, latents, h, w] and rate [B] -> pixels [B, 3, 16h, 16w] in -0.5..0.5.
+    """Latents in pixel units [B, latents, h, w], rate [B] -> pixels [B, 3 or 1, 16h, 16w] in -0.5..0.5.
 
     The network sees the latents divided by what can be expected of them after quantisation: the root sum
     of squares of their deviation over natural pictures (spread, [latents]) and of the quantisation step.
@@ -57,23 +67,44 @@ class Synthesis(nn.Module):
         nn.init.zeros_(self.tail.weight)
         self.register_buffer("spread", torch.ones(latents))
 
-    def forward(self, latents: Tensor, step: Tensor, rate: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, step: Tensor, rate: Tensor, planes: int = 3) -> Tensor:
         """Linear transform plus the network's share; step is the latents' [B, latents, 1, 1]."""
-        linear = F.pixel_shuffle(self.linear(latents), BLOCK)
         expected = torch.sqrt(self.spread[:, None, None].square() + step.square())
         features = F.pixel_shuffle(self.head(latents / expected), 2)
         for block in self.blocks:
             features = block(features, rate)
-        network = F.pixel_shuffle(self.tail(features), 8)
-        return linear.float() + OUTPUT_UNIT * network.float()
+        if planes == 1:
+            assert self.tail.bias is not None
+            linear = F.conv2d(latents, _averaged_planes(self.linear.weight))
+            network = F.conv2d(features, _averaged_planes(self.tail.weight), _averaged_planes(self.tail.bias))
+        else:
+            linear, network = self.linear(latents), self.tail(features)
+        return F.pixel_shuffle(linear, BLOCK).float() + OUTPUT_UNIT * F.pixel_shuffle(network, 8).float()
 
-    def reduced(self, latents: Tensor, reduction: int) -> Tensor:
-        """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3, 16h / r, 16w / r].
+    def reduced(self, latents: Tensor, reduction: int, planes: int = 3) -> Tensor:
+        """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3 or 1, 16h / r, 16w / r].
 
         The linear transform alone, with its kernels averaged instead of its output. The network, which has
         most of the multiplications, adds little to such means.
         """
         side = BLOCK // reduction
-        kernels = self.linear.weight.view(3, side, reduction, side, reduction, -1).mean(dim=(2, 4))
-        pixels = F.conv2d(latents, kernels.reshape(3 * side * side, -1, 1, 1))
+        weight = _averaged_planes(self.linear.weight) if planes == 1 else self.linear.weight
+        kernels = weight.view(planes, side, reduction, side, reduction, -1).mean(dim=(2, 4))
+        pixels = F.conv2d(latents, kernels.reshape(planes * side * side, -1, 1, 1))
         return F.pixel_shuffle(pixels, side).float()
+
+    def colour_channels(self) -> Tensor:
+        """Which latents hardly show in grey pictures, bool [latents]: see GREY_SHARE."""
+        weight = self.linear.weight.detach()
+        grey = 3 * _averaged_planes(weight).square().sum(dim=(0, 2, 3))
+        return grey < GREY_SHARE * weight.square().sum(dim=(0, 2, 3))
+
+
+def _added_planes(weight: Tensor) -> Tensor:
+    """Weights [outputs, 3n, 1, 1] for three equal input planes -> [outputs, n, 1, 1] for one."""
+    return weight.reshape(len(weight), 3, -1, *weight.shape[2:]).sum(dim=1)
+
+
+def _averaged_planes(weight: Tensor) -> Tensor:
+    """Weights or biases [3n, ...] of three output planes -> [n, ...] of their mean."""
+    return weight.reshape(3, -1, *weight.shape[1:]).mean(dim=0)

@@ -103,7 +103,7 @@ class TransformCodec(nn.Module):
         decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
         return TrainingOutput(self.reconstruct(decoded, rate), bits)
 
-    def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1) -> Tensor:
+    def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1, planes: int = 3) -> Tensor:
         """Pixels in 0..1, not clamped, of decoded latents in steps [B, C, h, w].
 
         Args:
@@ -111,10 +111,11 @@ class TransformCodec(nn.Module):
             rate: [B] in 0..1.
             reduction: 1 for [B, 3, 16h, 16w]; 2, 4, 8 or 16 for the linear transform's means over so many
                 pixels each way.
+            planes: 3 for RGB, 1 for grey.
         """
         step = self.inverse_gains(rate)
         latents = decoded * step
         if reduction > 1:
-            return self.synthesis.reduced(latents, reduction) + 0.5
-        pixels: Tensor = self.synthesis(latents, step.detach(), rate)
+            return self.synthesis.reduced(latents, reduction, planes) + 0.5
+        pixels: Tensor = self.synthesis(latents, step.detach(), rate, planes)
         return pixels + 0.5

@@ -70,7 +70,7 @@ def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
 
 def calibrate(codec: Nic2026, pictures: Sequence[Pixels]) -> tuple[list[int], list[float]]:
     """Rate levels and the mean bits per pixel of whole files of these photographs at them."""
-    planes = [to_planes(Image.fromarray(picture)) for picture in pictures]
+    planes = [to_planes(Image.fromarray(picture), grey=False) for picture in pictures]
     levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
     rates = []
     for level in levels:
@@ -98,6 +98,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     levels, rates = calibrate(_codec(stored, tables), held_out)
     tensors |= {
         **pack_tables(tables),
+        "colour_channels": stored.synthesis.colour_channels(),
         "calibration.levels": torch.tensor(levels, dtype=torch.int32),
         "calibration.bits_per_pixel": torch.tensor(rates, dtype=torch.float32),
     }
@@ -106,4 +107,5 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
 
 
 def _codec(network: TransformCodec, tables: FrequencyTables) -> Nic2026:
-    return Nic2026(network, tables, [0, RATE_LEVELS], [0.05, 2.0], torch.device("cpu"))
+    colours = network.synthesis.colour_channels()
+    return Nic2026(network, tables, colours, [0, RATE_LEVELS], [0.05, 2.0], torch.device("cpu"))

@@ -166,7 +166,7 @@ def calibrate(
     network: CodecNetwork, tables: FrequencyTables, calibration: Calibration, pictures: Sequence[Pixels]
 ) -> Calibration:
     """Mean bits per pixel of whole files of these photographs at rate levels and after iterations."""
-    planes = [to_planes(Image.fromarray(picture)) for picture in pictures]
+    planes = [to_planes(Image.fromarray(picture), grey=False) for picture in pictures]
     adaptive = RecurrentCodec(network, tables, calibration, True, _device(network))
     levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
     rates = []
