@@ -200,6 +200,16 @@ def verify(fp: BinaryIO, index: Index, start: int = 0) -> None:
             pass
 
 
+def is_sound(fp: BinaryIO, entry: ChunkEntry, start: int = 0) -> bool:
+    """Tell whether a chunk is whole and matches its checksum, in bounded memory."""
+    try:
+        for _ in _checked_blocks(fp, entry, start):
+            pass
+    except DamagedFileError:
+        return False
+    return True
+
+
 def in_memory(fp: BinaryIO, index: Index, start: int = 0) -> io.BytesIO:
     """Return a copy of a whole file from its magic on, as far as it goes; chunks are not checked."""
     fp.seek(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -13,8 +14,9 @@ from pillow_neural.alpha import decode_alpha, encode_alpha
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload
 from pillow_neural.codecs.registry import codec_info
-from pillow_neural.container import METADATA, Chunk, ChunkEntry, DamagedFileError, Frame, Header, Index
+from pillow_neural.container import METADATA, Chunk, ChunkEntry, DamagedFileError, Header, Index
 from pillow_neural.devices import chosen_threads, device
+from pillow_neural.layers import check_layers, layer_count, read_payload
 from pillow_neural.modes import common_mode, from_planes, has_alpha, in_coded_mode, to_planes
 from pillow_neural.rate_control import largest_within
 from pillow_neural.settings import MAX_QUALITY, MIN_QUALITY, SaveOptions, carried_timing
@@ -101,6 +103,7 @@ def decode_picture(
     start: int = 0,
     frame: int = 0,
     reduction: int = 1,
+    layers: int | None = None,
     tolerant: bool = False,
 ) -> Image.Image:
     """Return one frame of a .nic file, in its header's mode, without metadata.
@@ -112,15 +115,20 @@ def decode_picture(
         frame: 0 to len(index.frames) - 1.
         reduction: 1 for the header's size; 2, 4 or 8 for about the mean over so many pixels each way, rounded
             up to whole pixels, in less time.
-        tolerant: instead of an error return grey for damaged colours, and opaque for a damaged alpha channel.
+        layers: only the first so many layers of a progressive codec, 1 to `layers.layer_count(index)`; None
+            for all. What belongs to other layers is not read.
+        tolerant: instead of an error return grey for damaged colours, and opaque for a damaged alpha channel;
+            of a progressive codec the layers before the first damaged one, if there is one.
 
     Raises:
         OSError: the file is damaged or truncated, or its weights are not available.
-        ValueError: no such reduction, or the device chosen for codecs does not exist.
+        ValueError: no such reduction or number of layers, or the device chosen for codecs does not exist.
         IndexError: no such frame.
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"a picture can be reduced by {REDUCTIONS}, not by {reduction}")
+    if layers is not None:
+        check_layers(layer_count(index), layers)
     header, chunks = index.header, index.frames[frame]
     entry = loading.weights_for_opening(header.codec, header.weights)
     try:
@@ -132,7 +140,7 @@ def decode_picture(
     # Colours under transparent pixels must not enter a mean: such a picture is reduced once it is whole.
     at_once = reduction if alpha is None or alpha.getextrema() == (255, 255) else 1
     try:
-        payload = _read_payload(fp, header, chunks, start)
+        payload = read_payload(fp, header, chunks, start, layers, tolerant)
         codec = loading.load_codec(entry, device())
         picture = _decode_colours(codec, payload, header, at_once)
     except DamagedFileError:
@@ -142,6 +150,25 @@ def decode_picture(
     if alpha is not None:
         picture.putalpha(alpha.reduce(at_once))
     return picture if at_once == reduction else picture.reduce(reduction)
+
+
+@contextmanager
+def decoding(header: Header) -> Iterator[None]:
+    """In the block a codec may decode, with the threads chosen for it; what it raises becomes an OSError.
+
+    Raises:
+        DamagedFileError: the codec refused the payload.
+        OSError: it failed otherwise; a MemoryError is left as it is.
+    """
+    try:
+        with chosen_threads():
+            yield
+    except MemoryError:
+        raise
+    except OSError as error:
+        raise DamagedFileError(_cannot_decode(header, error)) from error
+    except Exception as error:
+        raise OSError(_cannot_decode(header, error)) from error
 
 
 def _prepared(frames: Iterable[Image.Image], options: SaveOptions) -> Iterator[_Picture]:
@@ -218,23 +245,9 @@ def _read_alpha(fp: BinaryIO, header: Header, entry: ChunkEntry | None, start: i
     return decode_alpha(container.read_chunk(fp, entry, start), header.width, header.height)
 
 
-def _read_payload(fp: BinaryIO, header: Header, frame: Frame, start: int) -> Payload:
-    parameters = header.parameters
-    if frame.parameters is not None:
-        parameters = container.read_chunk(fp, frame.parameters, start)
-    return Payload(parameters, tuple(container.read_chunk(fp, entry, start) for entry in frame.data))
-
-
 def _decode_colours(codec: Codec, payload: Payload, header: Header, reduction: int) -> Image.Image:
-    try:
-        with chosen_threads():
-            planes = codec.decode([payload], header.width, header.height, reduction)[0]
-    except MemoryError:
-        raise
-    except OSError as error:
-        raise DamagedFileError(_cannot_decode(header, error)) from error
-    except Exception as error:
-        raise OSError(_cannot_decode(header, error)) from error
+    with decoding(header):
+        planes = codec.decode([payload], header.width, header.height, reduction)[0]
     return from_planes(planes, header.mode)
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import accumulate, chain
+from operator import index as as_integer
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImageSequence
@@ -29,14 +30,18 @@ class NicImageFile(ImageFile.ImageFile):
     animation it also has `loop`, 0 for ever, and the current frame's `duration` and `timestamp` in
     milliseconds. Frames are coded alone: `seek` costs nothing in either direction.
 
+    A picture of a progressive codec has `n_layers` layers; `layers`, set before its pixels are loaded, asks
+    for the coarser picture of the first so many.
+
     Once pixels are loaded, the file is not needed any more and closed if it was opened by its path; an
     animation is then kept in memory in its coded form.
 
     Raises:
         SyntaxError: at opening, not a sound .nic header (`Image.open` makes it UnidentifiedImageError).
         OSError: at opening, damaged metadata, which ImageFile.LOAD_TRUNCATED_IMAGES leaves out instead; at
-            each `load`, damaged or truncated pixels, which it makes grey and opaque instead, or weights that
-            are missing.
+            each `load`, damaged or truncated pixels, or weights that are missing. With LOAD_TRUNCATED_IMAGES
+            damaged pixels are those of the layers before the damage or, if there is none, grey; a damaged
+            alpha channel is opaque.
     """
 
     format = "NIC"
@@ -47,6 +52,7 @@ class NicImageFile(ImageFile.ImageFile):
     _min_frame = 0
     _frame = 0
     _reduction = 1
+    _layers = 0
     _kept_in_memory = False
     _timing: Timing | None = None
     _timestamps: tuple[int, ...]
@@ -113,6 +119,35 @@ class NicImageFile(ImageFile.ImageFile):
             self.info["duration"] = self._timing.durations[frame]
             self.info["timestamp"] = self._timestamps[frame]
 
+    @property
+    def n_layers(self) -> int:
+        """The most layers that a frame in the file has; 0 if its codec is not progressive."""
+        from pillow_neural.layers import layer_count
+
+        return layer_count(self._index) if "_index" in vars(self) else 0  # a pickled picture has no file
+
+    @property
+    def layers(self) -> int:
+        """How many layers of each frame are decoded; 0, as at first, for all.
+
+        As with Pillow's JPEG 2000, what is set has no effect on pixels that are loaded. Unlike `draft` it
+        holds for all frames; one that has fewer layers is decoded with all of its own.
+
+        Raises:
+            TypeError: set to no whole number.
+            ValueError: set to more than `n_layers`, or the codec is not progressive.
+        """
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: int) -> None:
+        from pillow_neural.layers import check_layers
+
+        number = as_integer(layers)
+        if number != 0:
+            check_layers(self.n_layers, number)
+        self._layers = number
+
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
@@ -161,6 +196,7 @@ class NicImageFile(ImageFile.ImageFile):
             self._start,
             self._frame,
             self._reduction,
+            self._layers or None,
             tolerant=ImageFile.LOAD_TRUNCATED_IMAGES,
         )
         if picture.mode != self.mode:

@@ -86,13 +86,14 @@ def _picture(mode: str, number: int) -> Image.Image:
     return coarse.resize((37, 21), Image.Resampling.BICUBIC).convert(mode)
 
 
-def open_fully(data: bytes) -> Outcome:
-    """Open a file and decode every frame of it."""
+def open_fully(data: bytes, layers: int = 0) -> Outcome:
+    """Open a file and decode every frame of it: so many layers at most, or all for 0."""
     began = time.perf_counter()
     pixels: list[bytes] = []
     try:
         with Image.open(io.BytesIO(data), formats=["NIC"]) as im:
-            for number in range(getattr(im, "n_frames", 1)):
+            im.layers = min(layers, im.n_layers)
+            for number in range(im.n_frames):
                 im.seek(number)
                 pixels.append(im.tobytes())
     except Exception as error:
@@ -162,7 +163,7 @@ def _forged_chunks(data: bytes, random: np.random.Generator) -> bytes:
         return _forged_chunks(data, random)
 
 
-def outcomes(file: Kind, damage: Damage, count: int) -> Iterator[Outcome]:
+def outcomes(file: Kind, damage: Damage, count: int, layers: int = 0) -> Iterator[Outcome]:
     """Open so many mutated files, the same ones each time."""
     random = np.random.default_rng(zlib.crc32(file.name.encode()))
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, LARGEST
@@ -170,7 +171,7 @@ def outcomes(file: Kind, damage: Damage, count: int) -> Iterator[Outcome]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _ in range(count):
-                yield open_fully(damage(file.data, random))
+                yield open_fully(damage(file.data, random), layers)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import PIL
 import pytest
 
-from tests.conformance import content, errors, objects, opening, sequences
+from tests.conformance import content, errors, layers, objects, opening, sequences
 from tests.conformance.kit import Kit
 
 PILLOW = "13."
@@ -203,6 +203,23 @@ ROWS = [
     row("current frames of what was saved", sequences.position_of_sources, "1 2", "WEBP"),
     row("frames of mixed modes", sequences.grey_and_alpha, "RGBA, alpha exact", "WEBP"),
     row("metadata of an animation", sequences.metadata, "b'profile' b'<x/>'", "WEBP"),
+    # Layers
+    row("layers at first", layers.at_first, "0", "JPEG2000"),
+    row(
+        "fewer layers (Pillow 13 heeds those of JPEG 2000 only together with reduce)",
+        layers.different,
+        "4 of 4, last is all: True",
+        "JPEG2000",
+        "1 of 4, last is all: True",
+    ),
+    row("more layers than there are", layers.too_many, "ValueError, still 0", "JPEG2000", "ok"),
+    row(
+        "cut within the last layer, LOAD_TRUNCATED_IMAGES",
+        layers.cut_but_tolerated,
+        "the layers before the cut",
+        "JPEG2000",
+        "one colour",
+    ),
     # Objects
     row("pickle", objects.pickling, "equal, protocols 0 to 5", "PNG"),
     row(

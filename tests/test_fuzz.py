@@ -6,13 +6,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from tests.fuzz import ALLOWED, KINDS, Kind, damaged, forged, kind, outcomes
+from tests.fuzz import ALLOWED, KINDS, Damage, Kind, damaged, forged, kind, outcomes
 
 DAMAGED_STILLS = 10_000
 DAMAGED_ANIMATIONS = 500
 FORGED = 150
+TOLERATED = 30
 TRACED = 500
 OPENING_BYTES = 2**20
 
@@ -36,6 +37,16 @@ def test_forged_files_give_pixels_or_an_error_of_the_right_type(file: Kind) -> N
     assert errors
     for error in errors:
         assert isinstance(error, ALLOWED)
+
+
+@pytest.mark.parametrize("damage", [damaged, forged])
+def test_tolerated_damage_gives_pixels_or_an_error_of_the_right_type(
+    file: Kind, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    tolerated = list(outcomes(file, damage, TOLERATED))
+    assert any(outcome.pixels is not None for outcome in tolerated)
+    assert all(outcome.error is None or isinstance(outcome.error, ALLOWED) for outcome in tolerated)
 
 
 def test_opening_a_forged_file_allocates_no_more_than_the_file_explains(file: Kind) -> None:

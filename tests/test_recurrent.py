@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
-from pillow_neural.codecs import loading, recurrent
+from pillow_neural.codecs import recurrent
 from pillow_neural.codecs.bit_planes import bit_symbols
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.iteration_map import decode_map, encode_map, map_symbols, passes, table_count
@@ -25,8 +25,7 @@ from pillow_neural.entropy import DecodeError, SymbolDecoder, SymbolEncoder
 from pillow_neural.networks.packing import channels_last
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
-from pillow_neural.weights import WeightsEntry
-from tests.recurrent_helpers import TINY, pictures, random_codec
+from tests.recurrent_helpers import TINY, install, pictures, random_codec
 
 MOST = TINY.iterations
 MAP_TABLES = tables_of(priors(16)[64:])
@@ -49,9 +48,10 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["toderici2016", "johnston2018"])
-def test_codecs_are_registered_as_progressive(name: str) -> None:
+@pytest.mark.parametrize(("name", "maps"), [("toderici2016", False), ("johnston2018", True)])
+def test_codecs_are_registered_as_progressive(name: str, maps: bool) -> None:
     assert codec_info(name).progressive
+    assert codec_info(name).importance_map == maps
 
 
 def test_a_map_visits_every_block_once() -> None:
@@ -134,6 +134,18 @@ def test_every_prefix_with_an_iteration_decodes(codec: RecurrentCodec) -> None:
         blocks = F.max_pool2d(changed, 16, ceil_mode=True)[0].bool()
         assert not (blocks & (counts <= count)).any()
         assert blocks.any()
+
+
+def test_importance_is_the_share_of_iterations(codec: RecurrentCodec) -> None:
+    batch = pictures(1, 50, 70)
+    payload = codec.encode(batch, [40_000])[0]
+    shares = codec.importance_map(payload._replace(sections=payload.sections[:2]), 70, 50)
+    assert (shares.shape, shares.dtype) == ((4, 5), torch.float32)
+    assert torch.equal(MOST * shares, codec.planes(batch, [40_000]).counts[0, :4, :5].float())
+    fixed = codec.with_rates(adaptive=False).encode(batch, [0])[0]
+    assert torch.equal(codec.importance_map(fixed, 70, 50), torch.full((4, 5), 1 / MOST))
+    with pytest.raises(DecodeError):
+        codec.importance_map(payload._replace(sections=(b"", b"")), 700, 500)
 
 
 def test_sizes_rise_with_the_level(either: RecurrentCodec) -> None:
@@ -256,10 +268,7 @@ def test_files_open_in_their_mode(
     make_picture: Callable[..., Image.Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    entry = WeightsEntry("johnston2018", "tiny.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
-    monkeypatch.setattr(loading, "weights_for_saving", lambda name: entry)
-    monkeypatch.setattr(loading, "weights_for_opening", lambda name, weights_id: entry)
-    monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
+    install(monkeypatch, codec)
     buffer = io.BytesIO()
     make_picture(mode).save(buffer, "NIC", codec="johnston2018", quality=0.3)
     with Image.open(buffer) as opened:

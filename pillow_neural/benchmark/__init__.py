@@ -3,6 +3,7 @@
     python -m pillow_neural.benchmark run FOLDER --output OUT_DIR --peers
     python -m pillow_neural.benchmark report OUT_DIR/results.json
     python -m pillow_neural.benchmark crops PICTURE ... --bpp 0.1 0.25 0.5 --output crops.png
+    python -m pillow_neural.benchmark layers FOLDER --codec johnston2018 --output OUT_DIR
 
 Every codec is measured through Pillow's public API: saved to memory, counted in real bytes, opened again.
 """

@@ -1,4 +1,4 @@
-"""Command line: `python -m pillow_neural.benchmark run|report|crops|complexity|startup`."""
+"""Command line: `python -m pillow_neural.benchmark run|report|layers|crops|complexity|startup`."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from pillow_neural.benchmark.codecs import available_peers, encode, find_codec
 from pillow_neural.benchmark.complexity import complexity
 from pillow_neural.benchmark.crops import CropArea, crop_sheet
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, load_published
+from pillow_neural.benchmark.layers import measure_layers
 from pillow_neural.benchmark.plot import draw_curves
 from pillow_neural.benchmark.report import write_report
 from pillow_neural.benchmark.results import Results, load_results
@@ -57,6 +58,13 @@ def _write_outputs(results: Results, options: argparse.Namespace, folder: Path) 
     print(folder / "report.md")
 
 
+def _layers(options: argparse.Namespace) -> None:
+    paths = find_pictures(options.folder, options.limit)
+    options.output.mkdir(parents=True, exist_ok=True)
+    measure_layers(options.codec, paths, options.quality).save(options.output)
+    print(options.output / "layers.md")
+
+
 def _crops(options: argparse.Namespace) -> None:
     ours = find_codec(options.codec)
     fixed = {key: value for key, value in ours.settings[0].items() if key != "quality"}
@@ -85,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands.add_parser("run", help="measure codecs over a folder of PNG pictures"))
     _add_report(commands.add_parser("report", help="write report.md and rd.png anew from a results.json"))
+    _add_layers(commands.add_parser("layers", help="what each layer of a progressive codec brings"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
     _add_startup(commands.add_parser("startup", help="times to import the package and to open a header"))
@@ -114,6 +123,19 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 def _add_published(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--published", type=Path, help="JSON of published curves to show as well")
     parser.add_argument("--published-curves", nargs="+", metavar="NAME", default=list(DEFAULT_PUBLISHED))
+
+
+def _add_layers(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_layers)
+    parser.add_argument("folder", type=Path, help="folder of PNG pictures")
+    parser.add_argument("--codec", required=True, help="a progressive codec, such as johnston2018")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is written")
+    parser.add_argument(
+        "--quality",
+        type=float,
+        help="nominal bits per pixel (default: the highest rate, with all iterations in all blocks)",
+    )
+    parser.add_argument("--limit", type=_positive, help="only the first pictures by name")
 
 
 def _add_crops(parser: argparse.ArgumentParser) -> None:

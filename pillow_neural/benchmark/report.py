@@ -60,7 +60,7 @@ def _bd_section(metric: Metric, rows: Mapping[str, CurveSet], anchors: Mapping[s
         "Bits more (+) or fewer (-) for the same quality, between the mean curves; in brackets the dB",
         "that it is averaged over, where both curves have settings. Published curves weren't measured here.",
         "",
-        *_table(header, table, texts=1),
+        *markdown_table(header, table, texts=1),
         "",
     ]
     return "\n".join([*lines, *reasons, ""] if reasons else lines)
@@ -80,7 +80,7 @@ def _bd_cell(result: BdRate) -> str:
 def _settings_section(codecs: Iterable[CodecResult]) -> str:
     header = ["codec", "save arguments", "bpp", "PSNR dB", "MS-SSIM", "save s", "open and load s"]
     table = [_setting_row(codec.name, setting) for codec in codecs for setting in codec.settings]
-    return "\n".join(["## Settings", "", *_table(header, table, texts=2), ""])
+    return "\n".join(["## Settings", "", *markdown_table(header, table, texts=2), ""])
 
 
 def _setting_row(name: str, setting: Setting) -> list[str]:
@@ -99,7 +99,7 @@ def _environment_section(codecs: Iterable[CodecResult]) -> str:
     return "\n".join(["## Environment", "", *lines, ""])
 
 
-def _table(header: list[str], rows: Iterable[list[str]], texts: int) -> list[str]:
+def markdown_table(header: list[str], rows: Iterable[list[str]], texts: int) -> list[str]:
     """A Markdown table whose columns after the first `texts` are aligned right."""
     rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import Image
 
@@ -15,6 +16,9 @@ from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.convert import Converted, convert_all
 from pillow_neural.cli.files import NIC_SUFFIXES, STANDARD, UsageError
 from pillow_neural.cli.metadata import ignored_by, metadata_of, save_keywords
+from pillow_neural.container import DamagedFileError, Frame, Index
+from pillow_neural.layers import layer_count, whole_layers
+from pillow_neural.pillow_plugin import NicImageFile
 from pillow_neural.timing import read_timing
 
 _DETAILS = """Animations stay animated in GIF, PNG, WebP, AVIF and TIFF. Metadata that the format can hold
@@ -25,6 +29,7 @@ _EXAMPLES = """\
   nic decode photo.nic -o photo.webp -q 95
   nic decode out/ -r --format jpg -o back/       the whole tree
   nic decode photo.nic -o - --format ppm | display
+  nic decode photo.nic --layers 2                a coarser picture, from the first layers
 """
 
 _LOSSY_QUALITY = 90
@@ -53,6 +58,13 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         default=_LOSSY_QUALITY,
         help="0 to 100, where the new format is JPEG, WebP or AVIF (default: %(default)s)",
     )
+    command.add_argument(
+        "--layers",
+        type=arguments.positive,
+        metavar="N",
+        help="of a progressive codec only the first N layers, in each frame; 'nic info' lists them. What "
+        "lies behind them in the file is not read and may be missing (default: all)",
+    )
     arguments.add_conversion(command, ".nic files, patterns, or folders of them", ".png")
 
 
@@ -79,7 +91,9 @@ def _decode(file: BinaryIO, options: argparse.Namespace, target_format: str) -> 
     file.seek(0)
     frames = len(index.frames)
     animated = frames > 1 and target_format in Image.SAVE_ALL
-    with Image.open(file, formats=["NIC"]) as im:
+    with Image.open(file, formats=["NIC"]) as opened:
+        im = cast(NicImageFile, opened)
+        im.layers = options.layers or 0
         ignored = ignored_by(options)
         metadata = {key: value for key, value in metadata_of(im).items() if key not in ignored}
         keywords = save_keywords(metadata, target_format)
@@ -87,7 +101,11 @@ def _decode(file: BinaryIO, options: argparse.Namespace, target_format: str) -> 
             keywords["quality"] = options.quality
         if animated:
             keywords |= _animation(file, index, target_format)
-        data = _save(im, target_format, {"save_all": animated, **keywords})
+        try:
+            data = _save(im, target_format, {"save_all": animated, **keywords})
+        except DamagedFileError as error:
+            rescue = _rescue(file, index, index.frames if animated else index.frames[:1], options.layers)
+            raise DamagedFileError(f"{error}{rescue}") from error
     without = f"only the first of its {frames} frames is written: {target_format} has no animations"
     remarks = [] if animated or frames == 1 else [without]
     return Converted(data, target_format, index, size, frames if animated else 1, metadata, remarks)
@@ -104,7 +122,16 @@ def _save(im: Image.Image, target_format: str, keywords: dict[str, Any]) -> byte
     return data.getvalue()
 
 
-def _animation(file: BinaryIO, index: container.Index, target_format: str) -> dict[str, Any]:
+def _rescue(file: BinaryIO, index: Index, frames: Sequence[Frame], layers: int | None) -> str:
+    """What to do about damage to these frames, where fewer layers than were asked for are whole."""
+    count = layer_count(index)
+    whole = whole_layers(file, index, frames) if count else 0
+    if not 0 < whole < (layers or count):
+        return ""
+    return f"; layers that are whole: {whole} of {count}; --layers {whole} decodes them"
+
+
+def _animation(file: BinaryIO, index: Index, target_format: str) -> dict[str, Any]:
     """The keywords of `save` for the timing; a GIF tells how often after the first time, or nothing."""
     timing = read_timing(file, index)
     loop: int | None = min(timing.loop, _MOST_LOOPS)

@@ -25,11 +25,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pillow_neural.codecs.bit_planes import BitPlaneCoder
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
-from pillow_neural.codecs.shared import calibrated_level, pad_to_multiples, read_weights
+from pillow_neural.codecs.shared import calibrated_level, mean_pixels, pad_to_multiples, read_weights
 from pillow_neural.entropy import DecodeError, FrequencyTables
 from pillow_neural.networks.bit_context import BitContext
 from pillow_neural.networks.packing import channels_last, unpack
@@ -190,8 +189,7 @@ class RecurrentCodec:
         pictures = torch.empty(len(payloads), 3, *side, dtype=torch.uint8)
         for tile in tiles(height, width):
             pixels = self._decode_tile(planes, tile)[..., : height - tile.top, : width - tile.left]
-            if reduction > 1:
-                pixels = F.avg_pool2d(pixels, reduction, ceil_mode=True, count_include_pad=False)
+            pixels = mean_pixels(pixels, reduction)
             top, left = tile.top // reduction, tile.left // reduction
             place = pictures[..., top : top + pixels.shape[2], left : left + pixels.shape[3]]
             place.copy_((pixels * 255).round_())
@@ -219,6 +217,13 @@ class RecurrentCodec:
             for iteration, plane in enumerate(self._coder.decode_bits(sections[1:], counts[number])):
                 bits[iteration, number] = plane
         return Planes(bits, counts)
+
+    def importance_map(self, payload: Payload, width: int, height: int) -> Tensor:
+        """Iterations of each 16x16 block over the most there may be; see MapsImportance of the contract."""
+        _check(payload)
+        adaptive = payload.parameters == b"\1"
+        counts = self._coder.decode_counts(payload.sections[0], _blocks(height), _blocks(width), adaptive)
+        return torch.from_numpy(counts).float() / self._network.shape.iterations
 
     def _decode_tile(self, planes: Planes, tile: Tile) -> Tensor:
         """Reconstruction of one tile of all pictures, [B, 3, H, W] in 0..1."""

@@ -37,6 +37,11 @@ def codecs() -> tuple[CodecInfo, ...]:
     return _CODECS
 
 
+def codecs_with_maps() -> list[str]:
+    """Names of the codecs that offer importance maps."""
+    return [info.name for info in _CODECS if info.importance_map]
+
+
 def codec_info(name: str) -> CodecInfo:
     """The codec of this name.
 

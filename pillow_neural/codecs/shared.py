@@ -1,4 +1,4 @@
-"""What codecs do alike: padding, the look-up of a calibrated rate, and reading a weights file."""
+"""What codecs do alike: padding, reducing, the look-up of a calibrated rate, and reading a weights file."""
 
 from __future__ import annotations
 
@@ -42,6 +42,13 @@ def pad_to_multiples(pixels: Tensor, side: int) -> Tensor:
     """Repeat the last row and column of [B, 3, H, W] up to multiples of `side`."""
     height, width = pixels.shape[2:]
     return F.pad(pixels, (0, -width % side, 0, -height % side), mode="replicate")
+
+
+def mean_pixels(pixels: Tensor, reduction: int) -> Tensor:
+    """Means over reduction x reduction pixels each, fewer at the right and the bottom, of [B, P, H, W]."""
+    if reduction == 1:
+        return pixels
+    return F.avg_pool2d(pixels, reduction, ceil_mode=True, count_include_pad=False)
 
 
 def calibrated_level(bits_per_pixel: float, rates: Sequence[float], levels: Sequence[int | float]) -> int:
