@@ -19,7 +19,9 @@ from pillow_neural.networks.transform import Analysis, Synthesis
 HYPER_BLOCK = 64
 SMALLEST_LAMBDA = 10.0
 LARGEST_LAMBDA = 25_000.0
-CONTEXT_VALUE = 1.7
+CONTEXT_VALUE = 1.4
+LEADING_CONTEXT_VALUE = 2.0
+LEADING_LATENTS = 30
 
 
 class TrainingOutput(NamedTuple):
@@ -88,10 +90,13 @@ class TransformCodec(nn.Module):
         """Bits that a squared quantisation step of error in a latent is worth, [B, C, 1, 1].
 
         lambda * MSE of a picture, spread over the three samples of a pixel and seen through an (almost)
-        orthonormal synthesis; more than that, since a symbol kept also informs the phases after it.
+        orthonormal synthesis; more than that, since a symbol kept also informs the phases after it, those
+        of the leading components most.
         """
         inverse_gains: Tensor = self.inverse_gains(rate).detach()
-        return CONTEXT_VALUE * lambda_of_rate(rate)[:, None, None, None] / 3 * inverse_gains.square()
+        number = torch.arange(self.shape.latents, device=rate.device)[:, None, None]
+        value = CONTEXT_VALUE + LEADING_CONTEXT_VALUE * torch.exp(-number / LEADING_LATENTS)
+        return value * lambda_of_rate(rate)[:, None, None, None] / 3 * inverse_gains.square()
 
     def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.
