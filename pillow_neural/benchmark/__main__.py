@@ -1,4 +1,4 @@
-"""Command line: `python -m pillow_neural.benchmark run|report|layers|crops|complexity|startup`."""
+"""Command line: `python -m pillow_neural.benchmark run|report|holdout|layers|crops|complexity|startup`."""
 
 import argparse
 import sys
@@ -7,14 +7,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from pillow_neural.benchmark.codecs import available_peers, encode, find_codec
+from pillow_neural.benchmark.codecs import available_peers, find_codec, our_codecs
 from pillow_neural.benchmark.complexity import complexity
-from pillow_neural.benchmark.crops import CropArea, crop_sheet
-from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, load_published
+from pillow_neural.benchmark.crops import compare, crop_sheet, encoder
+from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, CurveSet, load_published
+from pillow_neural.benchmark.full_report import CROP_BPPS, CROP_SIZE, Plan, Shown, write_full_report
 from pillow_neural.benchmark.layers import measure_layers
 from pillow_neural.benchmark.plot import draw_curves
 from pillow_neural.benchmark.report import write_report
-from pillow_neural.benchmark.results import Results, load_results
+from pillow_neural.benchmark.results import load_results
 from pillow_neural.benchmark.run import find_pictures, measure
 from pillow_neural.benchmark.startup import startup
 from pillow_neural.codecs.registry import DEFAULT_CODEC
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.action(options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        print(f"error: {error}{cause}", file=sys.stderr)
         return 1
     return 0
 
@@ -42,20 +44,40 @@ def _run(options: argparse.Namespace) -> None:
     paths = find_pictures(options.folder, options.limit)
     for results in measure(codecs, paths, repeats=options.repeats, jobs=options.jobs, reuse=reuse):
         results.save(options.output / "results.json")
-    _write_outputs(results, options, options.output)
+    published = _published(options)
+    report = options.output / "report.md"
+    report.write_text(write_report(results, published), encoding="utf-8")
+    draw_curves(results, published, options.output)
+    print(report)
 
 
 def _report(options: argparse.Namespace) -> None:
-    _write_outputs(load_results(options.results), options, options.output or options.results.parent)
+    if options.codecs:
+        codecs = [find_codec(name) for name in dict.fromkeys(options.codecs)]
+    else:
+        codecs = [*our_codecs(), *available_peers()]
+    plan = Plan(
+        folders=options.folders,
+        output=options.output,
+        codecs=codecs,
+        published=_published(options),
+        shown=options.show,
+        limit=options.limit,
+        jobs=options.jobs,
+        reuse=options.reuse,
+    )
+    print(write_full_report(plan))
 
 
-def _write_outputs(results: Results, options: argparse.Namespace, folder: Path) -> None:
+def _published(options: argparse.Namespace) -> dict[str, CurveSet]:
     names = tuple(options.published_curves)
-    published = load_published(options.published, names) if options.published else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.md").write_text(write_report(results, published), encoding="utf-8")
-    draw_curves(results, published, folder / "rd.png")
-    print(folder / "report.md")
+    return load_published(options.published, names) if options.published else {}
+
+
+def _holdout(options: argparse.Namespace) -> None:
+    from pillow_neural.benchmark.holdout import write_holdout  # imports torch
+
+    print(f"{len(write_holdout(options.data, options.output, options.count))} pictures in {options.output}")
 
 
 def _layers(options: argparse.Namespace) -> None:
@@ -66,14 +88,10 @@ def _layers(options: argparse.Namespace) -> None:
 
 
 def _crops(options: argparse.Namespace) -> None:
-    ours = find_codec(options.codec)
-    fixed = {key: value for key, value in ours.settings[0].items() if key != "quality"}
-
-    def encode_ours(image: Image.Image, bpp: float) -> bytes:
-        return encode(image, ours.format, {**fixed, "quality": bpp})
-
-    area = CropArea(options.size, tuple(options.at) if options.at else None)
-    crop_sheet(options.pictures, options.bpp, encode_ours, area).save(options.output)
+    encode_ours = encoder(find_codec(options.codec))
+    middle = tuple(options.at) if options.at else None
+    rows = [row for path in options.pictures for row in compare(path, options.bpp, encode_ours, middle)]
+    crop_sheet(rows, options.size).save(options.output)
 
 
 def _complexity(options: argparse.Namespace) -> None:
@@ -92,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pillow_neural.benchmark", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_run(commands.add_parser("run", help="measure codecs over a folder of PNG pictures"))
-    _add_report(commands.add_parser("report", help="write report.md and rd.png anew from a results.json"))
+    _add_report(commands.add_parser("report", help="measure, draw and write everything"))
+    _add_holdout(commands.add_parser("holdout", help="write held-out training pictures to measure on"))
     _add_layers(commands.add_parser("layers", help="what each layer of a progressive codec brings"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
@@ -115,9 +134,32 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_report)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--output", type=Path, help="folder (default: that of the results)")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="PNG pictures, the main set first"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("--reuse", action="store_true", help="measure only what the output folder lacks")
+    parser.add_argument("--codecs", nargs="+", help="nic, nic:CODEC or peers (default: all that there are)")
+    parser.add_argument("--limit", type=_positive, help="only the first pictures of each set by name")
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, help="processes that share the pictures of a set"
+    )
+    parser.add_argument(
+        "--show",
+        type=_shown,
+        nargs="+",
+        default=[],
+        metavar="NAME[@X,Y]",
+        help="pictures of the main set for crops and page, and the middle of what to see (default: some)",
+    )
     _add_published(parser)
+
+
+def _add_holdout(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_holdout)
+    parser.add_argument("data", type=Path, nargs="+", help="training pictures: tar files or folders")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--count", type=_positive, default=24, help="at most so many (default: %(default)s)")
 
 
 def _add_published(parser: argparse.ArgumentParser) -> None:
@@ -142,12 +184,12 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_crops)
     parser.add_argument("pictures", type=Path, nargs="+")
     parser.add_argument(
-        "--bpp", type=float, nargs="+", default=[0.1, 0.25, 0.5], help="nominal bits per pixel"
+        "--bpp", type=float, nargs="+", default=list(CROP_BPPS), help="nominal bits per pixel"
     )
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
     parser.add_argument("--codec", default="nic", help="nic or nic:CODEC")
-    parser.add_argument("--size", type=_positive, default=256, help="side of the crops in pixels")
-    parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="left upper corner of the crops")
+    parser.add_argument("--size", type=_positive, default=CROP_SIZE, help="side of the crops in pixels")
+    parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="middle of the crops")
 
 
 def _add_complexity(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +201,14 @@ def _add_complexity(parser: argparse.ArgumentParser) -> None:
 def _add_startup(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_startup)
     parser.add_argument("picture", type=Path, help="a .nic file")
+
+
+def _shown(text: str) -> Shown:
+    name, _, place = text.partition("@")
+    if not place:
+        return Shown(name)
+    x, y = map(int, place.split(","))
+    return Shown(name, (x, y))
 
 
 def _positive(text: str) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from pillow_neural.codecs.loading import weights_for_saving
-from pillow_neural.codecs.registry import DEFAULT_CODEC
+from pillow_neural.codecs.registry import DEFAULT_CODEC, codecs
+from pillow_neural.weights import default_entry
 
 SaveArgs = dict[str, Any]
 
@@ -60,6 +61,12 @@ PEERS = (
 """What users of Pillow have today; avif-fast is AVIF at Pillow's default speed."""
 
 
+def our_codecs() -> list[Codec]:
+    """Those of ours that have weights, the default one first, as "nic"."""
+    trained = [info.name for info in codecs() if default_entry(info.name) is not None]
+    return [nic_codec(None if name == DEFAULT_CODEC else name) for name in trained]
+
+
 def available_peers() -> list[Codec]:
     """Those of PEERS that Pillow, with the plugins installed, can save and open."""
     return [peer for peer in PEERS if _is_available(peer)]
@@ -82,11 +89,17 @@ def find_codec(name: str) -> Codec:
     return codec
 
 
+def registered_name(args: SaveArgs) -> str:
+    """The name in the registry of the codec of ours that Image.save uses with these arguments."""
+    name: str = args.get("codec", DEFAULT_CODEC)
+    return name
+
+
 def weights_measured(codec: Codec) -> dict[str, str]:
     """For a codec of ours {"weights": id of those that it saves with, 16 hex digits}; else nothing."""
     if codec.format != "NIC":
         return {}
-    return {"weights": weights_for_saving(codec.settings[0].get("codec", DEFAULT_CODEC)).id.hex()}
+    return {"weights": weights_for_saving(registered_name(codec.settings[0])).id.hex()}
 
 
 def register_formats() -> None:

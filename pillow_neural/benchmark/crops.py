@@ -1,56 +1,99 @@
 """Side by side: a crop of a picture, of ours, and of AVIF and WebP in files of the same size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pillow_neural.benchmark.codecs import SaveArgs, decode, encode
+from pillow_neural.benchmark.codecs import Codec, SaveArgs, decode, encode, register_formats
 from pillow_neural.benchmark.metrics import psnr
+
+EncodeOurs = Callable[[Image.Image, float], bytes]
+"""Writes a picture, RGB, at a nominal number of bits per pixel."""
 
 _RIVALS: tuple[tuple[str, str, SaveArgs], ...] = (
     ("AVIF", "AVIF", {"speed": 4, "subsampling": "4:2:0"}),
     ("WebP", "WEBP", {"method": 6}),
 )
+_OURS = ".nic"
 _LABEL_HEIGHT = 24
 _GAP = 6
 
 
 @dataclass(frozen=True)
 class CropArea:
-    """A square of `size` pixels a side, its left upper corner at `at`, or in the picture's middle."""
+    """A rectangle of so many pixels with its middle at `middle`, or in the picture's."""
 
-    size: int = 256
-    at: tuple[int, int] | None = None
+    width: int = 256
+    height: int = 256
+    middle: tuple[int, int] | None = None
 
     def box(self, image: Image.Image) -> tuple[int, int, int, int]:
         """(left, upper, right, lower) in the picture, moved and cut to lie within it."""
-        left, upper = self.at or ((image.width - self.size) // 2, (image.height - self.size) // 2)
-        left = max(0, min(left, image.width - self.size))
-        upper = max(0, min(upper, image.height - self.size))
-        return left, upper, min(left + self.size, image.width), min(upper + self.size, image.height)
+        x, y = self.middle or (image.width // 2, image.height // 2)
+        left = max(0, min(x - self.width // 2, image.width - self.width))
+        upper = max(0, min(y - self.height // 2, image.height - self.height))
+        return left, upper, min(left + self.width, image.width), min(upper + self.height, image.height)
 
 
-def crop_sheet(
-    paths: Sequence[Path],
-    bpps: Sequence[float],
-    encode_ours: Callable[[Image.Image, float], bytes],
-    area: CropArea,
-) -> Image.Image:
-    """One row for each picture and each target in bits per pixel: original, ours, AVIF, WebP.
+@dataclass(frozen=True)
+class Coded:
+    """A codec's name, the bytes of the whole file that it wrote, and the picture decoded from it, RGB."""
 
-    encode_ours writes a picture, RGB, at a nominal number of bits per pixel. AVIF and WebP get the lowest
-    quality whose file isn't smaller than ours, so they never have fewer bytes, unless quality 100 is still
-    smaller. Labels give bits per pixel and PSNR of the whole picture.
+    codec: str
+    bytes: int
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A picture, RGB, and what ours, AVIF and WebP make of it in files of equal size.
+
+    bpp is the nominal rate of ours, middle the place that is worth looking at, None for the picture's middle.
     """
-    rows = []
-    for path in paths:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-        rows += [_row(image, bpp, encode_ours, area) for bpp in bpps]
-    return _stack(rows)
+
+    name: str
+    bpp: float
+    middle: tuple[int, int] | None
+    original: Image.Image
+    coded: list[Coded]
+
+
+def encoder(ours: Codec) -> EncodeOurs:
+    """How a codec of ours writes a picture at a nominal number of bits per pixel."""
+    fixed = {key: value for key, value in ours.settings[0].items() if key != "quality"}
+    return lambda image, bpp: encode(image, ours.format, {**fixed, "quality": bpp})
+
+
+def compare(
+    path: Path, bpps: Sequence[float], encode_ours: EncodeOurs, middle: tuple[int, int] | None = None
+) -> Iterator[Comparison]:
+    """One comparison of a picture for each target in bits per pixel.
+
+    AVIF and WebP get the lowest quality whose file isn't smaller than ours, so they never have fewer bytes,
+    unless quality 100 is still smaller; one that Pillow can't save here is left out.
+    """
+    register_formats()
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    for bpp in bpps:
+        ours = encode_ours(image, bpp)
+        files = {_OURS: ours}
+        for name, pillow_format, args in _RIVALS:
+            if pillow_format in Image.SAVE:
+                files[name] = smallest_not_below(image, len(ours), pillow_format, args)
+        coded = [Coded(name, len(data), decode(data).convert("RGB")) for name, data in files.items()]
+        yield Comparison(path.stem, bpp, middle, image, coded)
+
+
+def crop_sheet(comparisons: Sequence[Comparison], size: int) -> Image.Image:
+    """One row for each comparison: square crops of `size` pixels of the original, ours, AVIF, WebP.
+
+    Labels give bits per pixel and PSNR of the whole picture.
+    """
+    return _stack([_row(comparison, size) for comparison in comparisons])
 
 
 def smallest_not_below(image: Image.Image, size: int, pillow_format: str, args: SaveArgs) -> bytes:
@@ -70,27 +113,19 @@ def smallest_not_below(image: Image.Image, size: int, pillow_format: str, args: 
     return best
 
 
-def _row(
-    image: Image.Image, bpp: float, encode_ours: Callable[[Image.Image, float], bytes], area: CropArea
-) -> list[Image.Image]:
-    ours = encode_ours(image, bpp)
-    files = {"ours": ours}
-    for name, pillow_format, args in _RIVALS:
-        files[name] = smallest_not_below(image, len(ours), pillow_format, args)
-    tiles = [_tile(image, "original", area)]
-    return tiles + [_coded_tile(image, name, data, area) for name, data in files.items()]
-
-
-def _coded_tile(original: Image.Image, name: str, data: bytes, area: CropArea) -> Image.Image:
-    decoded = decode(data).convert("RGB")
-    bpp = 8 * len(data) / (original.width * original.height)
-    decibels = psnr(np.asarray(original), np.asarray(decoded))
-    return _tile(decoded, f"{name}: {bpp:.3f} bpp, {decibels:.2f} dB", area)
+def _row(comparison: Comparison, size: int) -> list[Image.Image]:
+    original, area = comparison.original, CropArea(size, size, comparison.middle)
+    tiles = [_tile(original, "original", area)]
+    for coded in comparison.coded:
+        bpp = 8 * coded.bytes / (original.width * original.height)
+        decibels = psnr(np.asarray(original), np.asarray(coded.image))
+        tiles.append(_tile(coded.image, f"{coded.codec}: {bpp:.3f} bpp, {decibels:.2f} dB", area))
+    return tiles
 
 
 def _tile(image: Image.Image, label: str, area: CropArea) -> Image.Image:
     crop = image.crop(area.box(image))
-    tile = Image.new("RGB", (area.size, area.size + _LABEL_HEIGHT), "white")
+    tile = Image.new("RGB", (area.width, area.height + _LABEL_HEIGHT), "white")
     tile.paste(crop, (0, _LABEL_HEIGHT))
     ImageDraw.Draw(tile).text((2, 4), label, fill="black", font=ImageFont.load_default(14))
     return tile

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pillow_neural.benchmark.bdrate import Curve
-from pillow_neural.benchmark.metrics import ms_ssim_db
+from pillow_neural.benchmark.metrics import ms_ssim_db, nlpd_db
 from pillow_neural.benchmark.results import CodecResult
 
 DEFAULT_PUBLISHED = ("vtm", "balle2018-mse", "minnen2018-mse", "cheng2020-mse")
@@ -32,17 +32,22 @@ METRICS = (
     Metric("PSNR", "psnr", "psnr-rgb", lambda value: value),
     Metric("MS-SSIM", "msssim", "ms-ssim-rgb", ms_ssim_db),
 )
+"""Those that every measurement has."""
+
+ALL_METRICS = (*METRICS, Metric("NLPD", "nlpd", "nlpd", nlpd_db))
+"""With NLPD, a perceptual one, which is measured where plenoptic is installed."""
 
 CurveSet = dict[Metric, Curve]
 
 
 def measured_curves(codec: CodecResult) -> CurveSet:
-    """A codec's mean curves: mean bits per pixel against mean PSNR, and against mean MS-SSIM, in dB."""
+    """A codec's curves: mean bits per pixel against means in dB, of each quality that all settings have."""
     rates = np.array([setting.bpp for setting in codec.settings])
     curves = {}
-    for metric in METRICS:
-        qualities = [metric.in_db(getattr(setting, metric.field)) for setting in codec.settings]
-        curves[metric] = Curve(rates, np.array(qualities))
+    for metric in ALL_METRICS:
+        values = [getattr(setting, metric.field) for setting in codec.settings]
+        if None not in values:
+            curves[metric] = Curve(rates, np.array([metric.in_db(value) for value in values]))
     return curves
 
 
@@ -58,7 +63,7 @@ def load_published(path: Path, names: tuple[str, ...] = DEFAULT_PUBLISHED) -> di
     return {
         name: {
             metric: _published_curve(metric, data[name][metric.published_key])
-            for metric in METRICS
+            for metric in ALL_METRICS
             if metric.published_key in data[name]
         }
         for name in names

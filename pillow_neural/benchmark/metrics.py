@@ -1,6 +1,7 @@
-"""How far one picture is from another: PSNR and MS-SSIM over RGB."""
+"""How far one picture is from another: PSNR and MS-SSIM over RGB, NLPD over luma."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,15 @@ Plane = NDArray[np.float64]
 MIN_SIDE = 176
 """Shortest side in pixels for MS-SSIM: the 11x11 window has to fit at a sixteenth of the size."""
 
+HAS_NLPD = find_spec("plenoptic") is not None
+"""Whether `nlpd` can be computed here."""
+
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _C1 = (0.01 * 255) ** 2
 _C2 = (0.03 * 255) ** 2
 _RADIUS = 5
 _SIGMA = 1.5
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32) / 255
 
 
 def psnr(reference: Pixels, picture: Pixels) -> float:
@@ -48,6 +53,27 @@ def ms_ssim(reference: Pixels, picture: Pixels) -> float:
 def ms_ssim_db(value: float) -> float:
     """MS-SSIM on the scale that curves are drawn in: -10 log10(1 - value) dB, infinite at 1."""
     return math.inf if value >= 1 else -10 * math.log10(1 - value)
+
+
+def nlpd(reference: Pixels, picture: Pixels) -> float:
+    """Normalised Laplacian pyramid distance of the luma of two [H, W, 3] uint8 pictures, 0 for equal ones.
+
+    Laparra, Balle, Berardino and Simoncelli 2016, "Perceptual image quality assessment using a normalized
+    Laplacian pyramid": local luminance subtraction and contrast gain control at six scales, as plenoptic
+    computes it. Raises ValueError when the shapes differ, ImportError when plenoptic isn't installed.
+    """
+    _check_shapes(reference, picture)
+    import torch
+    from plenoptic.metric import nlpd as distance
+
+    with torch.inference_mode():
+        planes = [torch.from_numpy(pixels @ _LUMA)[None, None].clamp(0, 1) for pixels in (reference, picture)]
+        return float(distance(*planes, epsilon=0.0))
+
+
+def nlpd_db(value: float) -> float:
+    """NLPD on the scale that curves are drawn in: -20 log10(value) dB, infinite at 0."""
+    return math.inf if value <= 0 else -20 * math.log10(value)
 
 
 def _check_shapes(reference: Pixels, picture: Pixels) -> None:

@@ -1,43 +1,80 @@
-"""Draws rate-distortion curves."""
+"""Draws rate-distortion curves, and what training has brought."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pillow_neural.benchmark.bdrate import Curve, Vector
-from pillow_neural.benchmark.curves import METRICS, CurveSet, measured_curves
+from pillow_neural.benchmark.curves import ALL_METRICS, CurveSet, Metric, measured_curves
+from pillow_neural.benchmark.learning import LEARNING_ANCHOR, LearningPoint
 from pillow_neural.benchmark.results import CodecResult, Results
 
 _MAX_BPP = 2.0
 _PUBLISHED_STYLE = {"linewidth": 1.2, "linestyle": "--"}
 
+_Line = tuple[str, CurveSet, dict[str, Any]]
 
-def draw_curves(results: Results, published: Mapping[str, CurveSet], path: Path) -> None:
-    """Write a PNG with two panels, PSNR and MS-SSIM in dB against bits per pixel up to 2.
 
-    Our codecs are drawn thickest, other measured ones thin, published ones, by name, dashed. Raises
-    ImportError when matplotlib isn't installed.
+def draw_curves(results: Results, published: Mapping[str, CurveSet], folder: Path) -> list[Path]:
+    """Write psnr.png, msssim.png and, if it was measured, nlpd.png: dB against bits per pixel up to 2.
+
+    Our codecs are drawn thickest, other measured ones thin, published ones, by name, dashed. Returns the
+    files. Raises ImportError when matplotlib isn't installed.
     """
+    lines = [(codec.name, measured_curves(codec), _measured_style(codec)) for codec in results.codecs]
+    lines += [(f"{name} (published)", curves, _PUBLISHED_STYLE) for name, curves in published.items()]
+    drawn = [metric for metric in ALL_METRICS if any(metric in curves for _, curves, _ in lines)]
+    return [_draw_metric(metric, lines, folder / f"{metric.field}.png") for metric in drawn]
+
+
+def draw_learning(points: Iterable[LearningPoint], others: Mapping[str, float], path: Path) -> None:
+    """Write a PNG of the BD-rates of each codec's weights against the megapixels that training saw.
+
+    others are BD-rates of codecs that don't learn, by name, drawn as lines across. Raises ImportError when
+    matplotlib isn't installed.
+    """
+    figure, axes = _figure(9, 5.5)
+    curves: dict[str, list[LearningPoint]] = {}
+    for point in points:
+        curves.setdefault(point.codec, []).append(point)
+    for codec, reached in curves.items():
+        reached.sort(key=lambda point: point.megapixels)
+        seen, rates = zip(*((point.megapixels, point.bd_rate) for point in reached), strict=True)
+        axes.plot(seen, rates, linewidth=2.5, marker="o", label=codec)
+    for number, (name, rate) in enumerate({LEARNING_ANCHOR: 0.0, **others}.items(), start=len(curves)):
+        axes.axhline(rate, color=f"C{number}", linewidth=1.2, linestyle="--", label=name)
+    axes.set(xscale="log", xlabel="megapixels seen in training")
+    axes.set(ylabel=f"bits more than {LEARNING_ANCHOR} at equal PSNR (%)")
+    _finish(figure, axes, path)
+
+
+def _draw_metric(metric: Metric, lines: Iterable[_Line], path: Path) -> Path:
+    figure, axes = _figure(10, 7.5)
+    for number, (label, curves, style) in enumerate(lines):
+        if metric in curves:
+            rates, qualities = _shown(curves[metric])
+            axes.plot(rates, qualities, color=f"C{number}", label=label, **style)
+    axes.set(xlabel="bits per pixel", ylabel=f"{metric.name} (dB)", xlim=(0, _MAX_BPP))
+    _finish(figure, axes, path)
+    return path
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    """A matplotlib figure of so many inches with one panel, for PNG files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [(codec.name, measured_curves(codec), _measured_style(codec)) for codec in results.codecs]
-    lines += [(f"{name} (published)", curves, _PUBLISHED_STYLE) for name, curves in published.items()]
-    figure = Figure(figsize=(14, 7), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(METRICS))
-    handles: dict[str, Any] = {}
-    for panel, metric in zip(panels, METRICS, strict=True):
-        for number, (label, curves, style) in enumerate(lines):
-            if metric in curves:
-                rates, qualities = _shown(curves[metric])
-                handles[label] = panel.plot(rates, qualities, color=f"C{number}", **style)[0]
-        panel.set(xlabel="bits per pixel", ylabel=f"{metric.name} (dB)", xlim=(0, _MAX_BPP))
-        panel.grid(alpha=0.3)
-    panels[0].legend(handles.values(), handles.keys(), loc="lower right")
-    figure.savefig(path, dpi=120)
+    return figure, figure.subplots()
+
+
+def _finish(figure: Any, axes: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib has no types
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    figure.savefig(path, dpi=100)
 
 
 def _shown(curve: Curve) -> tuple[Vector, Vector]:

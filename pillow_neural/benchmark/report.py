@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from pillow_neural.benchmark.bdrate import BdRate, Curve, bd_rate
-from pillow_neural.benchmark.curves import METRICS, CurveSet, Metric, measured_curves
-from pillow_neural.benchmark.results import CodecResult, Results, Setting
+from pillow_neural.benchmark.codecs import SaveArgs
+from pillow_neural.benchmark.curves import ALL_METRICS, CurveSet, Metric, measured_curves
+from pillow_neural.benchmark.results import CodecResult, Environment, Results, Setting
 
 ANCHORS = ("webp", "avif", "jpeg")
 RATE_INTERVAL = (0.1, 1.0)
@@ -13,16 +14,46 @@ RATE_INTERVAL = (0.1, 1.0)
 
 def write_report(results: Results, published: Mapping[str, CurveSet]) -> str:
     """The report as Markdown; published curves, by name, get rows in the BD-rate tables."""
-    curves = {codec.name: measured_curves(codec) for codec in results.codecs}
-    rows = {**curves, **{f"{name} (published)": curve for name, curve in published.items()}}
-    anchors = {name: curves[name] for name in ANCHORS if name in curves}
+    rows = curves_by_name(results, published)
     sections = [
         _introduction(results),
-        *(_bd_section(metric, rows, anchors) for metric in METRICS if anchors),
+        *(_bd_section(metric, rows) for metric in ALL_METRICS if anchors_with(metric, rows)),
         _settings_section(results.codecs),
         _environment_section(results.codecs),
     ]
     return "\n".join(sections)
+
+
+def curves_by_name(results: Results, published: Mapping[str, CurveSet]) -> dict[str, CurveSet]:
+    """Measured curves by the codecs' names, then published ones, marked so."""
+    measured = {codec.name: measured_curves(codec) for codec in results.codecs}
+    return {**measured, **{f"{name} (published)": curves for name, curves in published.items()}}
+
+
+def anchors_with(metric: Metric, rows: Mapping[str, CurveSet]) -> dict[str, Curve]:
+    """Those of ANCHORS that were measured in a metric, by name."""
+    return {name: rows[name][metric] for name in ANCHORS if metric in rows.get(name, {})}
+
+
+def bd_text(result: BdRate) -> str:
+    """A BD-rate in per cent with its sign, or "none"."""
+    return "none" if result.percent is None else f"{result.percent:+.1f} %"
+
+
+def args_text(args: SaveArgs) -> str:
+    """Arguments of Image.save as they are written in Python."""
+    return ", ".join(f"{key}={value}" for key, value in args.items())
+
+
+def environment_text(environment: Environment) -> str:
+    """An environment in one line."""
+    return ", ".join(f"{key} {value}" for key, value in environment.items())
+
+
+def markdown_table(header: list[str], rows: Iterable[list[str]], texts: int) -> list[str]:
+    """A Markdown table whose columns after the first `texts` are aligned right."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]
 
 
 def _introduction(results: Results) -> str:
@@ -31,21 +62,28 @@ def _introduction(results: Results) -> str:
         "# Rate, distortion and speed",
         "",
         f"{count} picture{'s' if count > 1 else ''}. Sizes are whole files. Bits per pixel, PSNR and MS-SSIM",
-        "(both over RGB) are those of each picture, averaged. Times are medians over the pictures.",
+        "(both over RGB) and NLPD (over luma; a distance, so less is better; in dB -20 log10 of it) are",
+        "those of each picture, averaged. Times are medians over the pictures.",
     ]
     reused = [codec.name for codec in results.codecs if codec.reused]
     if reused:
         lines += ["", f"Measured in an earlier run, their times can't be compared: {', '.join(reused)}."]
+    incomplete = [
+        codec.name for codec in results.codecs if any(setting.nlpd is None for setting in codec.settings)
+    ]
+    if incomplete:
+        lines += ["", f"Measured without NLPD, for plenoptic wasn't installed: {', '.join(incomplete)}."]
     return "\n".join([*lines, ""])
 
 
-def _bd_section(metric: Metric, rows: Mapping[str, CurveSet], anchors: Mapping[str, CurveSet]) -> str:
+def _bd_section(metric: Metric, rows: Mapping[str, CurveSet]) -> str:
     low, high = RATE_INTERVAL
+    anchors = anchors_with(metric, rows)
     header = ["codec"]
     for anchor in anchors:
         header += [f"{anchor}, all rates", f"{anchor}, {low:g} to {high:g} bpp"]
     results = {
-        name: _bd_row(curves[metric], anchors, metric) for name, curves in rows.items() if metric in curves
+        name: _bd_row(curves[metric], anchors.values()) for name, curves in rows.items() if metric in curves
     }
     table = [[name, *map(_bd_cell, row)] for name, row in results.items()]
     reasons = [
@@ -66,40 +104,32 @@ def _bd_section(metric: Metric, rows: Mapping[str, CurveSet], anchors: Mapping[s
     return "\n".join([*lines, *reasons, ""] if reasons else lines)
 
 
-def _bd_row(curve: Curve, anchors: Mapping[str, CurveSet], metric: Metric) -> list[BdRate]:
-    intervals = (None, RATE_INTERVAL)
-    return [bd_rate(curve, anchor[metric], rates) for anchor in anchors.values() for rates in intervals]
+def _bd_row(curve: Curve, anchors: Iterable[Curve]) -> list[BdRate]:
+    return [bd_rate(curve, anchor, rates) for anchor in anchors for rates in (None, RATE_INTERVAL)]
 
 
 def _bd_cell(result: BdRate) -> str:
     if result.percent is None:
-        return "none"
-    return f"{result.percent:+.1f} % ({result.low:.1f} to {result.high:.1f})"
+        return bd_text(result)
+    return f"{bd_text(result)} ({result.low:.1f} to {result.high:.1f})"
 
 
 def _settings_section(codecs: Iterable[CodecResult]) -> str:
-    header = ["codec", "save arguments", "bpp", "PSNR dB", "MS-SSIM", "save s", "open and load s"]
+    header = ["codec", "save arguments", "bpp", "PSNR dB", "MS-SSIM", "NLPD", "save s", "open and load s"]
     table = [_setting_row(codec.name, setting) for codec in codecs for setting in codec.settings]
     return "\n".join(["## Settings", "", *markdown_table(header, table, texts=2), ""])
 
 
 def _setting_row(name: str, setting: Setting) -> list[str]:
-    args = ", ".join(f"{key}={value}" for key, value in setting.args.items())
-    quality = [f"{setting.bpp:.4f}", f"{setting.psnr:.3f}", f"{setting.msssim:.4f}"]
-    return [name, args, *quality, f"{setting.save_s:.4f}", f"{setting.load_s:.4f}"]
+    distance = "none" if setting.nlpd is None else f"{setting.nlpd:.4f}"
+    quality = [f"{setting.bpp:.4f}", f"{setting.psnr:.3f}", f"{setting.msssim:.4f}", distance]
+    return [name, args_text(setting.args), *quality, f"{setting.save_s:.4f}", f"{setting.load_s:.4f}"]
 
 
 def _environment_section(codecs: Iterable[CodecResult]) -> str:
     """Where the codecs were measured, those of one environment together."""
     groups: dict[str, list[str]] = {}
     for codec in codecs:
-        described = ", ".join(f"{key} {value}" for key, value in codec.environment.items())
-        groups.setdefault(described, []).append(codec.name)
+        groups.setdefault(environment_text(codec.environment), []).append(codec.name)
     lines = [f"- {', '.join(names)}: {described}" for described, names in groups.items()]
     return "\n".join(["## Environment", "", *lines, ""])
-
-
-def markdown_table(header: list[str], rows: Iterable[list[str]], texts: int) -> list[str]:
-    """A Markdown table whose columns after the first `texts` are aligned right."""
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]

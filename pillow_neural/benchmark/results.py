@@ -6,15 +6,17 @@ Layout of results.json:
      "codecs": [{"name": "webp", "format": "WEBP", "reused": false,
                  "environment": {"python": "3.12.1", "pillow": "11.3.0", "cpu": "...", "jobs": 1, ...},
                  "settings": [{"args": {"quality": 10, "method": 6},
-                               "bpp": 0.2744, "psnr": 28.932, "msssim": 0.9385,
+                               "bpp": 0.2744, "psnr": 28.932, "msssim": 0.9385, "nlpd": 0.2137,
                                "save_s": 0.078, "load_s": 0.005,
                                "pictures": [{"name": "kodim01.png", "bytes": 20110, "bpp": ..., "psnr": ...,
-                                             "msssim": ..., "save_s": ..., "load_s": ...}, ...]}, ...]}, ...]}
+                                             "msssim": ..., "nlpd": ..., "save_s": ..., "load_s": ...},
+                                            ...]}, ...]}, ...]}
 
-bpp (8 * bytes / pixels), psnr (dB) and msssim of a setting are means over its pictures, save_s and load_s
-(seconds) medians. "reused" marks a codec measured in an earlier run: its times, taken in its own
-environment, can't be compared with the others. The environment of a codec of ours has the id of its
-"weights". A lossless setting has "psnr": Infinity, as Python's json writes it.
+bpp (8 * bytes / pixels), psnr (dB), msssim and nlpd of a setting are means over its pictures, save_s and
+load_s (seconds) medians. nlpd is null, or missing in older files, where plenoptic wasn't installed.
+"reused" marks a codec measured in an earlier run: its times, taken in its own environment, can't be compared
+with the others. The environment of a codec of ours has the id of its "weights". A lossless setting has
+"psnr": Infinity, as Python's json writes it.
 """
 
 import json
@@ -43,7 +45,10 @@ class PictureInfo:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One picture at one setting: size in bytes and bits per pixel, PSNR in dB, MS-SSIM, times in seconds."""
+    """One picture at one setting: size in bytes and bits per pixel, PSNR in dB, MS-SSIM, times in seconds.
+
+    nlpd is None where it could not be measured.
+    """
 
     name: str
     bytes: int
@@ -52,11 +57,12 @@ class Measurement:
     msssim: float
     save_s: float
     load_s: float
+    nlpd: float | None = None
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All pictures at one setting: means of bpp, PSNR in dB and MS-SSIM, medians of the times in seconds."""
+    """All pictures at one setting: means of the rate and the qualities, medians of the times in seconds."""
 
     args: SaveArgs
     bpp: float
@@ -65,6 +71,7 @@ class Setting:
     save_s: float
     load_s: float
     pictures: list[Measurement]
+    nlpd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,10 @@ class Results:
     codecs: list[CodecResult]
 
     def save(self, path: Path) -> None:
-        """Write results.json."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write results.json; a file that stands there is replaced at once or not at all."""
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
 
 
 def load_results(path: Path) -> Results:
@@ -104,7 +113,7 @@ def describe_environment() -> dict[str, str | int]:
     """This machine: versions of Python, the packages and the C codecs, CPU model, cores, torch's threads."""
     import torch
 
-    packages = ("pillow", "numpy", "torch", "pillow-neural", "pillow-heif", "pillow-jxl-plugin")
+    packages = ("pillow", "numpy", "torch", "pillow-neural", "pillow-heif", "pillow-jxl-plugin", "plenoptic")
     codecs = {"jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}
     return {
         "python": platform.python_version(),

@@ -21,7 +21,7 @@ from pillow_neural.benchmark.codecs import (
     register_formats,
     weights_measured,
 )
-from pillow_neural.benchmark.metrics import MIN_SIDE, ms_ssim, psnr
+from pillow_neural.benchmark.metrics import HAS_NLPD, MIN_SIDE, ms_ssim, nlpd, psnr
 from pillow_neural.benchmark.results import (
     CodecResult,
     Measurement,
@@ -121,10 +121,12 @@ def _measure_setting(
         msssim=ms_ssim(original, pixels),
         save_s=statistics.median(save_times),
         load_s=statistics.median(load_times),
+        nlpd=nlpd(original, pixels) if HAS_NLPD else None,
     )
 
 
 def _summary(args: SaveArgs, rows: list[Measurement]) -> Setting:
+    distances = [row.nlpd for row in rows if row.nlpd is not None]
     return Setting(
         args=args,
         bpp=statistics.fmean(row.bpp for row in rows),
@@ -133,6 +135,7 @@ def _summary(args: SaveArgs, rows: list[Measurement]) -> Setting:
         save_s=statistics.median(row.save_s for row in rows),
         load_s=statistics.median(row.load_s for row in rows),
         pictures=rows,
+        nlpd=statistics.fmean(distances) if distances else None,
     )
 
 

@@ -1,0 +1,83 @@
+"""What training has brought: the BD-rate of each codec's weights, kept from report to report.
+
+Layout of learning.json:
+
+    [{"codec": "nic2026", "weights": "996a680c7fbf75ce", "minutes": 221.5, "megapixels": 3827,
+      "bd_rate": -4.5}, ...]
+
+weights is the id by which files name them, minutes and megapixels what training took and saw, bd_rate the
+bits more (+) or fewer (-) than WebP in per cent at equal PSNR, between WebP's 0.1 and 1 bits per pixel.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pillow_neural.benchmark.bdrate import bd_rate
+from pillow_neural.benchmark.codecs import registered_name
+from pillow_neural.benchmark.curves import METRICS, measured_curves
+from pillow_neural.benchmark.report import ANCHORS, RATE_INTERVAL
+from pillow_neural.benchmark.results import CodecResult, Results
+from pillow_neural.weights import entry_of_id
+
+LEARNING_ANCHOR = ANCHORS[0]
+
+
+@dataclass(frozen=True)
+class LearningPoint:
+    """One codec's weights: their id, minutes of training, megapixels seen, BD-rate in per cent."""
+
+    codec: str
+    weights: str
+    minutes: float
+    megapixels: float
+    bd_rate: float
+
+
+def load_learning(path: Path) -> list[LearningPoint]:
+    """Read learning.json, nothing where there is none. Raises ValueError when the file has another layout."""
+    if not path.exists():
+        return []
+    try:
+        return [LearningPoint(**point) for point in json.loads(path.read_text(encoding="utf-8"))]
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} isn't a learning.json of this benchmark: {error!r}") from error
+
+
+def save_learning(points: Sequence[LearningPoint], path: Path) -> None:
+    """Write learning.json, one point a line."""
+    lines = ",\n ".join(json.dumps(asdict(point)) for point in points)
+    path.write_text(f"[{lines}]\n", encoding="utf-8")
+
+
+def with_measured(points: Sequence[LearningPoint], results: Results) -> list[LearningPoint]:
+    """The points, by codec and megapixels, with those of the weights that were measured added or renewed."""
+    rates = rates_against_anchor(results)
+    by_weights = {(point.codec, point.weights): point for point in points}
+    for codec in results.codecs:
+        point = _point(codec, rates[codec.name]) if codec.name in rates else None
+        if point is not None:
+            by_weights[point.codec, point.weights] = point
+    return sorted(by_weights.values(), key=lambda point: (point.codec, point.megapixels))
+
+
+def rates_against_anchor(results: Results) -> dict[str, float]:
+    """BD-rates in PSNR of all codecs but the anchor, by name; those that can't be computed are missing."""
+    curves = {codec.name: measured_curves(codec)[METRICS[0]] for codec in results.codecs}
+    anchor = curves.pop(LEARNING_ANCHOR, None)
+    if anchor is None:
+        return {}
+    rates = {name: bd_rate(curve, anchor, RATE_INTERVAL).percent for name, curve in curves.items()}
+    return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+def _point(measured: CodecResult, rate: float) -> LearningPoint | None:
+    """The point of a codec of ours, if its weights are in the manifest."""
+    if measured.format != "NIC":
+        return None
+    name, weights = registered_name(measured.settings[0].args), str(measured.environment["weights"])
+    entry = entry_of_id(name, bytes.fromhex(weights))
+    if entry is None or entry.training is None:
+        return None
+    return LearningPoint(name, weights, entry.training.minutes, entry.training.megapixels, round(rate, 2))
