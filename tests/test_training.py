@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.transform_codec import TransformCodec
@@ -25,6 +26,7 @@ from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
 from pillow_neural.weights import locate
+from pillow_neural.weights.manifest import MANIFEST
 from tests.test_networks import SMALL
 
 RECIPE: Recipe = replace(
@@ -180,6 +182,37 @@ def test_checkpoint_becomes_a_codec(
         (codec.decode([p], 70, 50).float() - picture.float()).square().mean().item() for p in (low, high)
     ]
     assert errors[1] < errors[0]
+
+
+def test_pictures_are_saved_and_opened_with_weights_of_ones_own(
+    tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 1)
+    monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 2)
+    monkeypatch.setattr(export, "CALIBRATION_SIDE", 64)
+    monkeypatch.setattr(export, "load_pictures", lambda *_: [Picture("a", _noise(9, 96, 128))])
+    options = LoopOptions(1, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"))
+    network = RECIPE.build()
+    RECIPE.initialise(network, small_sampler)
+    trainer = Trainer(RECIPE, network, options)
+    trainer.steps, trainer.seconds, trainer.pixels = 1, 60.0, 1_000_000
+    trainer.checkpoint()
+    folder = tmp_path / "own"
+    to = export.Destination(folder, folder / MANIFEST.name)
+    written = export.export("nic2026", RECIPE, tmp_path, [], to)
+    assert written.parent == folder
+
+    monkeypatch.setenv("PILLOW_NEURAL_WEIGHTS", str(folder))
+    assert locate(weights_for_saving("nic2026")) == written
+    Image.fromarray(_noise(3, 40, 50)).save(tmp_path / "x.nic")
+    Image.open(tmp_path / "x.nic").load()
+    monkeypatch.delenv("PILLOW_NEURAL_WEIGHTS")
+    with pytest.raises(OSError, match="does not know"):
+        Image.open(tmp_path / "x.nic").load()
+    monkeypatch.setenv("PILLOW_NEURAL_WEIGHTS", str(folder))
+    (folder / MANIFEST.name).write_text("nonsense")
+    with pytest.raises(OSError, match=r"own/weights_manifest\.toml, in the folder .* is not TOML"):
+        Image.open(tmp_path / "x.nic").load()
 
 
 def test_manifest_entry_is_readable_toml() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pillow_neural.cli.arguments import Commands, add_command, add_json
 from pillow_neural.cli.files import UsageError, write_whole
-from pillow_neural.weights import WeightsEntry, default_entry, locate, manifest
+from pillow_neural.weights import WeightsEntry, default_entry, known_weights, locate
 from pillow_neural.weights.store import Copy, copies, is_intact
 
 _NAMES = "a codec, a file, or the first digits of a file's sha256, as `nic info` shows them"
@@ -188,10 +188,10 @@ def _entries(names: Iterable[str]) -> list[WeightsEntry]:
     """The entries that have one of these names, in the manifest's order; all if there are no names."""
     wanted = list(names)
     for name in wanted:
-        if not any(_has_name(entry, name) for entry in manifest()):
-            known = ", ".join(entry.file for entry in manifest())
+        if not any(_has_name(entry, name) for entry in known_weights()):
+            known = ", ".join(entry.file for entry in known_weights())
             raise UsageError(f"no weights {name!r}; there are {known}")
-    return [e for e in manifest() if not wanted or any(_has_name(e, name) for name in wanted)]
+    return [e for e in known_weights() if not wanted or any(_has_name(e, name) for name in wanted)]
 
 
 def _one_entry(name: str) -> WeightsEntry:

@@ -1,4 +1,8 @@
-"""Weights file of a checkpoint: python -m pillow_neural.training.export nic2026 --data pictures/."""
+"""Weights file of a checkpoint: python -m pillow_neural.training.export nic2026 --data pictures/.
+
+With --output the file goes to a folder with a manifest of its own instead of into the package: name the
+folder in PILLOW_NEURAL_WEIGHTS, and pictures are saved and opened with these weights.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +20,8 @@ from safetensors.torch import save
 from pillow_neural import container
 from pillow_neural.training.data import CropSampler, Picture, Pixels, load_pictures
 from pillow_neural.training.recipe import Recipe, find_recipe
+from pillow_neural.weights.manifest import MANIFEST
 
-BUNDLED = Path(__file__).parents[1] / "weights" / "bundled"
-MANIFEST = Path(__file__).parents[2] / "weights_manifest.toml"
 CALIBRATION_SIDE = 768
 SEED = 20261124
 LICENCE = "Apache-2.0"
@@ -50,8 +54,18 @@ def manifest_entry(codec: str, name: str, contents: bytes, facts: dict[str, str]
     return "\n".join(lines) + "\n"
 
 
-def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path]) -> Path:
-    """Write the EMA weights of a checkpoint as a bundled weights file and list it in the manifest."""
+class Destination(NamedTuple):
+    """Where weights go: a folder, and the manifest that lists what is in it."""
+
+    folder: Path
+    manifest: Path
+
+
+PACKAGE = Destination(Path(__file__).parents[1] / "weights" / "bundled", MANIFEST)
+
+
+def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path], to: Destination = PACKAGE) -> Path:
+    """Write the EMA weights of a checkpoint as a weights file and list it in the manifest."""
     torch.manual_seed(SEED)
     state = torch.load(folder / "checkpoint.pt", "cpu", weights_only=True)
     network = recipe.build()
@@ -61,16 +75,16 @@ def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path]) -> Pa
     packed = recipe.pack(network, sampler, held_out)
     contents = save(packed.tensors, packed.metadata)
     name = f"{codec}-{hashlib.sha256(contents).hexdigest()[:8]}.safetensors"
-    BUNDLED.mkdir(exist_ok=True)
-    (BUNDLED / name).write_bytes(contents)
+    to.folder.mkdir(parents=True, exist_ok=True)
+    (to.folder / name).write_bytes(contents)
     facts = {
         "training_minutes": f"{state['seconds'] / 60:.1f}",
         "training_steps": str(state["steps"]),
         "training_megapixels": f"{state['pixels'] / 1e6:.0f}",
     }
-    with MANIFEST.open("a", encoding="utf-8") as file:
+    with to.manifest.open("a", encoding="utf-8") as file:
         file.write("\n" + manifest_entry(codec, name, contents, facts))
-    return BUNDLED / name
+    return to.folder / name
 
 
 def main() -> None:
@@ -82,10 +96,19 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the settings of the training run"
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="for the file and a manifest of its own (default: the package)",
+    )
     arguments = parser.parse_args()
+    output = arguments.output
+    to = PACKAGE if output is None else Destination(output, output / MANIFEST.name)
     recipe = find_recipe(arguments.codec, arguments.set)
     folder = arguments.folder or Path("runs") / arguments.codec
-    print(export(arguments.codec, recipe, folder, arguments.data))
+    print(export(arguments.codec, recipe, folder, arguments.data, to))
 
 
 if __name__ == "__main__":

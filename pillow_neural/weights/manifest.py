@@ -8,12 +8,16 @@ A table of the file, [[weights]], has these keys:
     kodak_bpp, kodak_psnr, kodak_ms_ssim                     see Curve; absent until measured
     repository                                               on the Hugging Face Hub, as "owner/name"
     revision                                                 of a commit, in 40 hex; absent until published
+
+A folder named by PILLOW_NEURAL_WEIGHTS may have a manifest of its own, as pillow_neural.training.export
+--output writes it: weights that one has trained oneself.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from pillow_neural.container import CODEC_NAME
+from pillow_neural.weights.errors import FOLDER_VARIABLE, WeightsUnavailableError
 
 ID_BYTES = 8
 
@@ -93,7 +98,7 @@ class WeightsEntry:
 
 @cache
 def manifest() -> tuple[WeightsEntry, ...]:
-    """All entries, in the file's order.
+    """All entries of the package, in the file's order.
 
     Raises:
         ManifestError: weights_manifest.toml breaks a rule.
@@ -101,14 +106,37 @@ def manifest() -> tuple[WeightsEntry, ...]:
     return parse_manifest(MANIFEST.read_text(encoding="utf-8"))
 
 
+def known_weights() -> tuple[WeightsEntry, ...]:
+    """The entries of the package, then those of the user's folder.
+
+    Raises:
+        WeightsUnavailableError: the manifest in the user's folder breaks a rule.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    path = Path(folder).expanduser().absolute() / MANIFEST.name if folder else None
+    if path is None or not path.is_file():
+        return manifest()
+    return manifest() + _own(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _own(path: Path, modified: int) -> tuple[WeightsEntry, ...]:
+    del modified
+    try:
+        return parse_manifest(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        place = f"{path}, in the folder that {FOLDER_VARIABLE} names"
+        raise WeightsUnavailableError(f"{place}: {error}") from error
+
+
 def default_entry(codec: str) -> WeightsEntry | None:
-    """The weights that new pictures of this codec are saved with: the last listed, if any."""
-    return next((e for e in reversed(manifest()) if e.codec == codec), None)
+    """The weights that new pictures of this codec are saved with: the last known, if any."""
+    return next((e for e in reversed(known_weights()) if e.codec == codec), None)
 
 
 def entry_of_id(codec: str, weights_id: bytes) -> WeightsEntry | None:
     """The entry that a .nic file names by codec and 8 bytes of hash, or None."""
-    return next((e for e in manifest() if e.codec == codec and e.id == weights_id), None)
+    return next((e for e in known_weights() if e.codec == codec and e.id == weights_id), None)
 
 
 def parse_manifest(text: str) -> tuple[WeightsEntry, ...]:
