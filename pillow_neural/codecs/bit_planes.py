@@ -10,23 +10,15 @@ follow. All of it is integer arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pillow_neural.codecs.iteration_map import Counts, decode_map, encode_map
+from pillow_neural.codecs.signs import Section, decode_signs, sign_section
 from pillow_neural.entropy import DecodeError, FrequencyTables, SymbolDecoder, SymbolEncoder
 from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext
-
-
-class Section(NamedTuple):
-    """Symbols -1 or 1 and the index of the table of each, both [N]."""
-
-    symbols: npt.NDArray[np.int32]
-    tables: npt.NDArray[np.int32]
 
 
 class BitPlaneCoder:
@@ -89,14 +81,7 @@ class BitPlaneCoder:
         planes: list[Tensor] = []
         for number, section in enumerate(sections):
             decoder = SymbolDecoder(self._tables, section)
-
-            def take(coded: Tensor, index: Tensor, decoder: SymbolDecoder = decoder) -> Tensor:
-                symbols = decoder.decode(_array(index[coded]))
-                if np.any(np.abs(symbols) != 1):
-                    raise DecodeError("a bit is neither -1 nor 1")
-                values = torch.from_numpy(symbols).to(index)
-                return torch.zeros_like(index).masked_scatter_(coded, values)
-
+            take = partial(decode_signs, decoder)
             planes.append(self._context.walk(planes[-PREVIOUS:], counts[None], number, take))
             decoder.finish()
         return [plane[0] for plane in planes]
@@ -117,12 +102,8 @@ def bit_symbols(context: BitContext, bits: Sequence[Tensor], counts: Tensor) -> 
         def take(
             coded: Tensor, index: Tensor, plane: Tensor = plane, phases: list[Section] = phases
         ) -> Tensor:
-            phases.append(Section(_array(plane[coded]), _array(index[coded])))
+            phases.append(sign_section(plane, coded, index))
             return plane * coded
 
         context.walk(planes[max(0, number - PREVIOUS) : number], counts[None], number, take)
         yield phases
-
-
-def _array(values: Tensor) -> npt.NDArray[np.int32]:
-    return values.to(torch.int32).cpu().numpy()

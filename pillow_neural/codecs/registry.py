@@ -29,6 +29,20 @@ _CODECS = (
         progressive=True,
         importance_map=True,
     ),
+    CodecInfo(
+        name="li2018",
+        module="pillow_neural.codecs.li2018",
+        title="binary codes whose length an importance map decides, trimmed contexts",
+        paper="Li et al. 2018, arXiv 1703.10553",
+        importance_map=True,
+    ),
+    CodecInfo(
+        name="mentzer2018",
+        module="pillow_neural.codecs.mentzer2018",
+        title="few symbols in many channels, a context model over all of them, tuned for MS-SSIM",
+        paper="Mentzer et al. 2018, arXiv 1801.04260",
+        importance_map=True,
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""What codecs do alike: padding, reducing, the look-up of a calibrated rate, and reading a weights file."""
+"""What codecs do alike: padding, reducing, rate levels, and reading a weights file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.codecs.contract import Payload
+from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.tables import FrequencyTables
+
+RATE_BYTES = 2
 
 
 class StoredWeights(NamedTuple):
@@ -49,6 +53,22 @@ def mean_pixels(pixels: Tensor, reduction: int) -> Tensor:
     if reduction == 1:
         return pixels
     return F.avg_pool2d(pixels, reduction, ceil_mode=True, count_include_pad=False)
+
+
+def rate_parameters(level: int) -> bytes:
+    """The parameters of a codec that has nothing but a rate level in them."""
+    return level.to_bytes(RATE_BYTES)
+
+
+def parameter_level(payload: Payload) -> int:
+    """The rate level of such parameters.
+
+    Raises:
+        DecodeError: they are not two bytes.
+    """
+    if len(payload.parameters) != RATE_BYTES:
+        raise DecodeError(f"the parameters are a rate level of two bytes, not {payload.parameters.hex()!r}")
+    return int.from_bytes(payload.parameters)
 
 
 def calibrated_level(bits_per_pixel: float, rates: Sequence[float], levels: Sequence[int | float]) -> int:

@@ -33,9 +33,17 @@ HIDDEN = 64
 Taker = Callable[[Tensor, Tensor], Tensor]
 
 
-def logit_of_index(index: Tensor) -> Tensor:
-    """Natural logarithm of the odds of a bit 1 at an index, fractions allowed: -5.4 at 0 to 5.4 at 63."""
-    return (index - (INDICES - 1) / 2) * LOGIT_STEP
+def logit_of_index(index: Tensor, step: float = LOGIT_STEP) -> Tensor:
+    """Natural logarithm of the odds of a bit 1 at an index, fractions allowed: 0 in the middle of 0..63.
+
+    `step` is the difference between two indices; that of bits makes -5.4 at 0 and 5.4 at 63.
+    """
+    return (index - (INDICES - 1) / 2) * step
+
+
+def bits_of_signs(index: Tensor, signs: Tensor) -> Tensor:
+    """Estimated cost in bits of signs -1 or 1 at indices, elementwise."""
+    return F.softplus(-logit_of_index(index) * signs) / math.log(2)
 
 
 class ContextPhase(nn.Module):
@@ -123,8 +131,7 @@ class BitContext(nn.Module):
 
         def take(coded: Tensor, index: Tensor) -> Tensor:
             nonlocal total
-            nats = F.softplus(-logit_of_index(index) * bits) * coded
-            total = total + nats.sum(dim=(1, 2, 3)) / math.log(2)
+            total = total + (bits_of_signs(index, bits) * coded).sum(dim=(1, 2, 3))
             return bits * coded
 
         self.walk(previous, counts, number, take)

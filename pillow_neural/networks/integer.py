@@ -78,26 +78,26 @@ def integer_activation(value: Tensor) -> Tensor:
     return straight_through(clamped, round_half_up(clamped))
 
 
-class IntegerConv2d(nn.Module):
-    """A convolution (kernel 1 or 3, stride 1, zero padding) with weights and biases on a dyadic grid.
+class IntegerLayer(nn.Module):
+    """Weights and biases on a dyadic grid; the classes derived from it say how these meet the inputs.
 
     Args:
-        inputs, outputs: channels.
-        kernel: 1 or 3.
+        weight: what training starts from, [outputs, ...].
+        bias: likewise, [outputs, ...].
         bias_unit: how many units of the output one unit of the bias parameter is, so that biases learn at
             the pace of the weights though activations count in whole numbers.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, bias_unit: float = 64.0) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, bias_unit: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
         self.bias_unit = bias_unit
         self._frozen = False
 
     def shift(self) -> Tensor:
-        """Binary places of each output channel's grid, [outputs], the most that keep |n| <= 127."""
-        largest = self.weight.detach().abs().amax(dim=(1, 2, 3)).clamp_min(2.0**-MAX_SHIFT)
+        """Binary places of each output's grid, [outputs], the most that keep |n| <= 127."""
+        largest = self.weight.detach().abs().flatten(1).amax(dim=1).clamp_min(2.0**-MAX_SHIFT)
         return torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(0, MAX_SHIFT)
 
     def grid(self) -> tuple[Tensor, Tensor]:
@@ -105,13 +105,62 @@ class IntegerConv2d(nn.Module):
         if self._frozen:
             return self.weight, self.bias * self.bias_unit
         unit = torch.exp2(self.shift())
-        cube = unit[:, None, None, None]
-        rounded = round_half_up(self.weight * cube).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) / cube
-        bias = self.bias * self.bias_unit
+        weight_unit = _along_outputs(unit, self.weight)
+        rounded = round_half_up(self.weight * weight_unit).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) / weight_unit
+        bias, bias_unit = self.bias * self.bias_unit, _along_outputs(unit, self.bias)
         return (
             straight_through(self.weight, rounded),
-            straight_through(bias, round_half_up(bias * unit) / unit),
+            straight_through(bias, round_half_up(bias * bias_unit) / bias_unit),
         )
+
+    @torch.no_grad()
+    def integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is stored: weights int8, biases int32 and shifts int8, weight = integer * 2**-shift."""
+        shift = self.shift()
+        unit = torch.exp2(shift)
+        weight, bias = self.grid()
+        return (
+            torch.round(weight * _along_outputs(unit, weight)).to(torch.int8),
+            torch.round(bias * _along_outputs(unit, bias)).to(torch.int32),
+            shift.to(torch.int8),
+        )
+
+    @torch.no_grad()
+    def freeze(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        """Take stored integers; from then on the parameters are used as they are, never rounded again."""
+        unit = torch.exp2(-shift.float())
+        self.weight.copy_(weight.float() * _along_outputs(unit, weight))
+        self.bias.copy_(bias.float() * _along_outputs(unit, bias) / self.bias_unit)
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Undo freeze: the parameters may change and are rounded to the grid once more."""
+        self._frozen = False
+
+    def largest_sums(self, largest_input: int) -> Tensor:
+        """Bounds on all partial sums, in grid units, for inputs of at most this magnitude: [outputs]."""
+        weight, bias, _ = self.integers()
+        largest_bias = bias.double().abs().view(len(bias), -1).amax(dim=1)
+        return weight.double().abs().flatten(1).sum(dim=1) * largest_input + largest_bias
+
+
+def _along_outputs(values: Tensor, like: Tensor) -> Tensor:
+    """One value an output, [outputs], shaped to broadcast along the first dimension of like."""
+    return values.view(-1, *(1 for _ in like.shape[1:]))
+
+
+class IntegerConv2d(IntegerLayer):
+    """A convolution (kernel 1 or 3, stride 1, zero padding) with weights and biases on a dyadic grid.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: 1 or 3.
+        bias_unit: as for IntegerLayer.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, bias_unit: float = 64.0) -> None:
+        weight = torch.randn(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5
+        super().__init__(weight, torch.zeros(outputs), bias_unit)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, H, W] of whole numbers -> [B, outputs, H, W] on the grid.
@@ -124,35 +173,6 @@ class IntegerConv2d(nn.Module):
             if torch.is_grad_enabled():
                 return F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
             return exact_convolution(features, weight, bias)
-
-    @torch.no_grad()
-    def integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What is stored: weights int8, biases int32 and shifts int8, weight = integer * 2**-shift."""
-        shift = self.shift()
-        unit = torch.exp2(shift)
-        weight, bias = self.grid()
-        return (
-            torch.round(weight * unit[:, None, None, None]).to(torch.int8),
-            torch.round(bias * unit).to(torch.int32),
-            shift.to(torch.int8),
-        )
-
-    @torch.no_grad()
-    def freeze(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
-        """Take stored integers; from then on the parameters are used as they are, never rounded again."""
-        unit = torch.exp2(-shift.float())
-        self.weight.copy_(weight.float() * unit[:, None, None, None])
-        self.bias.copy_(bias.float() * unit / self.bias_unit)
-        self._frozen = True
-
-    def thaw(self) -> None:
-        """Undo freeze: the parameters may change and are rounded to the grid once more."""
-        self._frozen = False
-
-    def largest_sums(self, largest_input: int) -> Tensor:
-        """Bounds on all partial sums, in grid units, for inputs of at most this magnitude: [outputs]."""
-        weight, bias, _ = self.integers()
-        return weight.double().abs().sum(dim=(1, 2, 3)) * largest_input + bias.double().abs()
 
 
 def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

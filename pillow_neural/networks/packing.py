@@ -1,4 +1,4 @@
-"""Network <-> tensors of a weights file: floats in 16 bits, integer convolutions as their integers."""
+"""Network <-> tensors of a weights file: floats in 16 bits, integer layers as their integers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from pillow_neural.networks.integer import IntegerConv2d
+from pillow_neural.networks.integer import IntegerLayer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -26,17 +26,17 @@ def pack(network: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
-        if not isinstance(module, IntegerConv2d):
+        if not isinstance(module, IntegerLayer):
             tensors[name] = value.half().cpu().contiguous()
     for name, module in network.named_modules():
-        if isinstance(module, IntegerConv2d):
+        if isinstance(module, IntegerLayer):
             for part, value in zip(("weight", "bias", "shift"), module.integers(), strict=True):
                 tensors[f"{name}.{part}"] = value.cpu().contiguous()
     return tensors
 
 
 def unpack(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Fill a network from packed tensors and freeze its integer convolutions.
+    """Fill a network from packed tensors and freeze its integer layers.
 
     Raises:
         KeyError, RuntimeError: the tensors are not this network's.
@@ -44,15 +44,15 @@ def unpack(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     floats: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
-        floats[name] = value if isinstance(module, IntegerConv2d) else tensors[name].to(torch.float32)
+        floats[name] = value if isinstance(module, IntegerLayer) else tensors[name].to(torch.float32)
     network.load_state_dict(floats)
     for name, module in network.named_modules():
-        if isinstance(module, IntegerConv2d):
+        if isinstance(module, IntegerLayer):
             module.freeze(*(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
 
 
 def thaw(network: nn.Module) -> None:
-    """Let an unpacked network be trained on: its integer convolutions are rounded to the grid again."""
+    """Let an unpacked network be trained on: its integer layers are rounded to the grid again."""
     for module in network.modules():
-        if isinstance(module, IntegerConv2d):
+        if isinstance(module, IntegerLayer):
             module.thaw()

@@ -16,12 +16,18 @@ class RateResidualBlock(nn.Module):
 
     [B, N, H, W] and rate position [B] in 0..1 -> [B, N, H, W]. The second convolution starts at zero, so a
     new block changes nothing until it is trained and a trained network can be deepened.
+
+    Args:
+        channels: N.
+        knots: of the curves over the rate.
+        hidden: channels between the two convolutions, N if not given.
     """
 
-    def __init__(self, channels: int, knots: int) -> None:
+    def __init__(self, channels: int, knots: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        hidden = hidden or channels
+        self.first = nn.Conv2d(channels, hidden, 3, padding=1)
+        self.second = nn.Conv2d(hidden, channels, 3, padding=1)
         self.strength = RateCurve(torch.zeros(knots, channels))
         assert self.second.bias is not None
         nn.init.zeros_(self.second.weight)

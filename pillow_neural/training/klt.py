@@ -13,19 +13,20 @@ from pillow_neural.training.data import CropSampler
 SHIFTED_BLOCKS = 4
 
 
-def block_samples(sampler: CropSampler, crops: int) -> Tensor:
-    """Pixels -0.5..0.5 of 16x16 blocks at several alignments: [N, 768] in pixel-unshuffle order."""
+def block_samples(sampler: CropSampler, crops: int, side: int = BLOCK) -> Tensor:
+    """Pixels -0.5..0.5 of square blocks at several alignments: [N, 3 * side**2] in pixel-unshuffle order."""
     rows = []
     for number in range(crops):
         pixels = torch.from_numpy(sampler.crop().copy()).permute(2, 0, 1).float() / 255 - 0.5
-        shift = (number % SHIFTED_BLOCKS) * (BLOCK // SHIFTED_BLOCKS)
-        pixels = pixels[:, shift : shift + 15 * BLOCK, shift : shift + 15 * BLOCK]
-        rows.append(F.pixel_unshuffle(pixels, BLOCK).flatten(1).T)
+        shift = (number % SHIFTED_BLOCKS) * (side // SHIFTED_BLOCKS)
+        used = (pixels.shape[1] // side - 1) * side
+        pixels = pixels[:, shift : shift + used, shift : shift + used]
+        rows.append(F.pixel_unshuffle(pixels, side).flatten(1).T)
     return torch.cat(rows)
 
 
 def klt(blocks: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """Leading eigenvectors [components, 768] of the blocks' second moments, and their deviations."""
+    """Leading eigenvectors [components, D] of the second moments of blocks [N, D], and their deviations."""
     moments = (blocks.double().T @ blocks.double()) / len(blocks)
     values, vectors = torch.linalg.eigh(moments)
     leading = vectors.flip(1)[:, :components].T

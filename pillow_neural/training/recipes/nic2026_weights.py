@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.nic2026 import Nic2026, Section
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.modes import to_planes
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.prior import (
@@ -24,6 +22,7 @@ from pillow_neural.networks.prior import (
     ScalePhase,
 )
 from pillow_neural.networks.transform_codec import TransformCodec
+from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
@@ -31,7 +30,6 @@ from pillow_neural.training.tables import count, gaussian_prior, logistic_prior,
 STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
 CALIBRATION_POINTS = 13
-CONTAINER_BYTES = 50
 
 
 def prove_exact(network: TransformCodec) -> int:
@@ -68,18 +66,6 @@ def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
             yield from sections
 
 
-def calibrate(codec: Nic2026, pictures: Sequence[Pixels]) -> tuple[list[int], list[float]]:
-    """Rate levels and the mean bits per pixel of whole files of these photographs at them."""
-    planes = [to_planes(Image.fromarray(picture), grey=False) for picture in pictures]
-    levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
-    rates = []
-    for level in levels:
-        sizes = [CONTAINER_BYTES + len(codec.encode(p, [level])[0].sections[0]) for p in planes]
-        bits = [8 * size / p[0, 0].numel() for size, p in zip(sizes, planes, strict=True)]
-        rates.append(float(np.mean(bits)))
-    return levels, np.maximum.accumulate(rates).tolist()
-
-
 def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pixels]) -> Packed:
     """Everything `nic2026.load` needs, measured on the weights as they are stored."""
     assert isinstance(network, TransformCodec)
@@ -95,7 +81,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
         _statistics(_codec(stored, tables_of(priors)), sampler), [len(entries) for entries in priors]
     )
     tables = tables_of(priors, counts)
-    levels, rates = calibrate(_codec(stored, tables), held_out)
+    levels, rates = mean_rates(_codec(stored, tables), held_out, CALIBRATION_POINTS)
     tensors |= {
         **pack_tables(tables),
         "colour_channels": stored.synthesis.colour_channels(),

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork, RecurrentShape
-from pillow_neural.training.data import CropSampler
-from pillow_neural.training.recipe import Recipe, StepResult
+from pillow_neural.training.recipe import Recipe, StepResult, start_at_random
 from pillow_neural.training.recipes.recurrent_weights import pack_recurrent_codec
 
 ADAPTIVE_SHARE = 0.5
@@ -37,17 +36,13 @@ def recipe_for(shape: RecurrentShape) -> Recipe:
     """The recipe of a member of the family."""
     return Recipe(
         build=lambda: CodecNetwork(shape),
-        initialise=_leave,
+        initialise=start_at_random,
         step=step,
         pack=pack_recurrent_codec,
         crop=CROP,
         batch=BATCH,
         learning_rate=LEARNING_RATE,
     )
-
-
-def _leave(network: nn.Module, sampler: CropSampler) -> None:
-    """Start from random weights."""
 
 
 def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:

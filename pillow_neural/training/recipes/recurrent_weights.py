@@ -10,30 +10,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from pillow_neural.codecs.bit_planes import bit_symbols
-from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.iteration_map import map_symbols, table_count
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, Calibration, CodecNetwork, Planes, RecurrentCodec
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.modes import to_planes
-from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext, logit_of_index
-from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
+from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentNetwork
+from pillow_neural.training.calibration import bits_per_pixel, mean_rates, photographs, rising
+from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
-from pillow_neural.training.loop import schedule
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
-
-LOG = logging.getLogger(__name__)
 
 SEED = 1608
 CONTEXT_CROP = 128
@@ -45,8 +40,6 @@ CONTEXT_LEARNING_RATE = 2e-3
 TARGET_QUANTILES = (0.98, 0.02)
 CALIBRATION_POINTS = 9
 CALIBRATION_PICTURES = 10
-CONTAINER_BYTES = 40
-SECTION_BYTES = 10
 LAPLACE_SCALE = 0.7
 
 
@@ -106,43 +99,22 @@ def train_context(context: BitContext, pool: Sequence[Planes]) -> None:
     device = _device(context)
     bits = torch.cat([planes.bits for planes in pool], dim=1)
     counts = torch.cat([planes.counts for planes in pool])
-    optimiser = torch.optim.Adam(context.parameters(), CONTEXT_LEARNING_RATE)
-    random = torch.Generator().manual_seed(SEED)
-    spent = coded = 0.0
-    for step in range(CONTEXT_STEPS):
-        for group in optimiser.param_groups:
-            group["lr"] = CONTEXT_LEARNING_RATE * schedule(step / CONTEXT_STEPS)
+
+    def cost(random: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(counts.shape[0], (CONTEXT_BATCH,), generator=random)
         number = int(torch.randint(int(counts[chosen].max()), (), generator=random))
         planes = bits[max(0, number - PREVIOUS) : number + 1, chosen].to(device).float()
-        cost = context.cost(list(planes[:-1]), planes[-1], counts[chosen].to(device), number).sum()
-        total = planes[-1].abs().sum()
-        optimiser.zero_grad()
-        (cost / total).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        spent, coded = spent + cost.item(), coded + total.item()
-        if (step + 1) % 500 == 0:
-            LOG.info("context step %d: %.4f bits to code a bit", step + 1, spent / coded)
-            spent = coded = 0.0
+        spent = context.cost(list(planes[:-1]), planes[-1], counts[chosen].to(device), number)
+        return spent.sum(), planes[-1].abs().sum()
 
-
-def prove_exact(context: BitContext) -> int:
-    """Largest possible partial sum of the context network, in grid units.
-
-    Raises:
-        OverflowError: float32 could not hold it exactly.
-    """
-    layers = (module for module in context.modules() if isinstance(module, IntegerConv2d))
-    return largest_exact(layer.largest_sums(ACTIVATION_LIMIT) for layer in layers)
+    fit(context, cost, CONTEXT_STEPS, CONTEXT_LEARNING_RATE, SEED)
 
 
 def priors(iterations: int) -> list[Counts]:
     """Probabilities of the tables: bits by their index, the map by a Laplacian about its prediction."""
-    ones = torch.sigmoid(logit_of_index(torch.arange(INDICES, dtype=torch.float64))).tolist()
-    bits = [np.array([1 - one, 0, one, 0]) for one in ones]
     differences = np.abs(np.arange(-iterations, iterations + 1))
     laplacian = np.append(np.exp(-LAPLACE_SCALE * differences), 0)
-    return bits + [laplacian] * table_count(iterations)
+    return sign_priors() + [laplacian] * table_count(iterations)
 
 
 def counted(context: BitContext, pool: Sequence[Planes]) -> list[Counts]:
@@ -166,29 +138,12 @@ def calibrate(
     network: CodecNetwork, tables: FrequencyTables, calibration: Calibration, pictures: Sequence[Pixels]
 ) -> Calibration:
     """Mean bits per pixel of whole files of these photographs at rate levels and after iterations."""
-    planes = [to_planes(Image.fromarray(picture), grey=False) for picture in pictures]
-    adaptive = RecurrentCodec(network, tables, calibration, True, _device(network))
-    levels = np.linspace(0, RATE_LEVELS, CALIBRATION_POINTS).round().astype(int).tolist()
-    rates = []
-    for level in levels:
-        rates.append([_bits_per_pixel(p, adaptive.encode(p, [level])[0])[-1] for p in planes])
-    fixed = adaptive.with_rates(adaptive=False)
-    after = [_bits_per_pixel(p, fixed.encode(p, [RATE_LEVELS])[0])[1:] for p in planes]
-    return Calibration(
-        calibration.targets, levels, _rising(np.mean(rates, axis=1)), _rising(np.mean(after, axis=0))
-    )
-
-
-def _bits_per_pixel(planes: Tensor, payload: Payload) -> list[float]:
-    """Of files of a picture [1, 3, H, W] with the first 1, 2, ... sections."""
-    sizes = np.cumsum([len(section) + SECTION_BYTES for section in payload.sections])
-    rates: list[float] = (8 * (CONTAINER_BYTES + sizes) / planes[0, 0].numel()).tolist()
-    return rates
-
-
-def _rising(values: np.ndarray) -> list[float]:
-    rising: list[float] = np.maximum.accumulate(values).tolist()
-    return rising
+    codec = RecurrentCodec(network, tables, calibration, True, _device(network))
+    levels, rates = mean_rates(codec, pictures, CALIBRATION_POINTS)
+    fixed = codec.with_rates(adaptive=False)
+    planes = photographs(pictures)
+    after = [bits_per_pixel(p, fixed.encode(p, [RATE_LEVELS])[0])[1:] for p in planes]
+    return Calibration(calibration.targets, levels, rates, rising(np.mean(after, axis=0)))
 
 
 def _device(network: nn.Module) -> torch.device:
