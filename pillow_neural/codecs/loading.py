@@ -11,6 +11,7 @@ from pillow_neural.codecs.registry import codec_info
 from pillow_neural.weights import WeightsEntry, WeightsUnavailableError, default_entry, entry_of_id, locate
 
 _LOCK = threading.Lock()
+_LOADING: dict[tuple[str, str], threading.Lock] = {}
 _LOADED: dict[tuple[str, str], Codec] = {}
 
 
@@ -46,11 +47,15 @@ def weights_for_opening(codec: str, weights_id: bytes) -> WeightsEntry:
 def load_codec(entry: WeightsEntry, device: str) -> Codec:
     """The codec with these weights on this device ("cpu", "cuda", "cuda:1"); kept for the next call.
 
+    Threads that ask for the same one wait for it together; a slow download holds up no other.
+
     Raises:
         WeightsUnavailableError: the weights file is missing or damaged.
     """
     key = (entry.sha256, device)
     with _LOCK:
+        loading = _LOADING.setdefault(key, threading.Lock())
+    with loading:
         if key not in _LOADED:
             module = importlib.import_module(codec_info(entry.codec).module)
             _LOADED[key] = cast(Codec, module.load(locate(entry), device))
