@@ -51,7 +51,7 @@ class IntegerDecoder:
         features = self.scale_features(hyper, plane)
         inside = np.zeros((4 * cells[0], 4 * cells[1]), bool)
         inside[: -(-header.height // 16), : -(-header.width // 16)] = True
-        left_out = self.tensors.get("colour_channels", np.zeros(self.channels, bool)) & (planes == 1)
+        left_out = self.tensors["colour_channels"] & (planes == 1)
         places = inside & ~left_out[:, None, None]
         magnitudes = np.zeros((self.channels, *inside.shape), np.int64)
         result = [hyper]

@@ -180,6 +180,13 @@ def test_damaged_parameters(codec: Nic2026, photograph: Image.Image, parameters:
         codec.decode([payload._replace(parameters=bytes.fromhex(parameters))], 64, 64)
 
 
+def test_grey_needs_fewer_bytes_than_the_same_in_colour(codec: Nic2026, photograph: Image.Image) -> None:
+    grey = torch.from_numpy(np.array(photograph.convert("L")))[None, None]
+    alone = codec.encode(grey, [40_000])[0]
+    repeated = codec.encode(grey.repeat(1, 3, 1, 1), [40_000])[0]
+    assert len(alone.sections[0]) < len(repeated.sections[0])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_decodes_the_same_symbols(codec: Nic2026, photograph: Image.Image) -> None:
     other = load_codec(weights_for_saving("nic2026"), "cuda")

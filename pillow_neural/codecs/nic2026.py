@@ -246,5 +246,4 @@ def load(path: Path, device: str) -> Nic2026:
     unpack(network, tensors)
     levels: list[int] = tensors["calibration.levels"].tolist()
     rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
-    colours = tensors.get("colour_channels", torch.zeros(network.shape.latents, dtype=torch.bool))
-    return Nic2026(network, tables, colours, levels, rates, torch.device(device))
+    return Nic2026(network, tables, tensors["colour_channels"], levels, rates, torch.device(device))

@@ -250,15 +250,17 @@ class PhasedPrior(nn.Module):
     def forward(
         self, latents: Tensor, unit: Tensor, rate: Tensor, error_weight: Tensor | None = None
     ) -> PriorOutput:
-        """Estimated bits and straight-through latents.
+        """Estimated bits and decoded latents.
 
         Args:
             latents: [B, C, H, W] in quantisation steps.
             unit: expected magnitude of each channel in steps, [B, C, 1, 1].
             rate: [B] in 0..1.
             error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1]. With it
-                symbols are chosen as the encoder does and the rate is theirs; without it symbols are
-                rounded and the rate in training is that of noisy latents.
+                symbols are chosen as the encoder does and the rate is theirs; for the gradient they and the
+                contexts made of them are constants, so that means and scales learn what they do to these
+                symbols. Without it symbols are rounded, straight through, and the rate in training is that
+                of noisy latents.
         """
         hyper = self.hyper_latents(latents, rate)
         scale = torch.exp(self.hyper_log_scale)[:, None, None]
@@ -275,20 +277,27 @@ class PhasedPrior(nn.Module):
             steps = residual.detach() * unit
             if error_weight is None:
                 symbols = torch.round(steps)
-            else:
-                scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
-                symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
+                return Quantised(symbols, straight_through(residual, symbols / unit))
+            scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
+            symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
             chosen = chosen + symbols
-            return Quantised(symbols, straight_through(residual, symbols / unit))
+            return Quantised(symbols, symbols / unit)
 
-        decoded = self.walk(hyper, unit, rate, quantise)
+        decoded = self.walk(hyper, unit, rate, quantise, constant_contexts=error_weight is not None)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
         steps = residuals * unit
-        coded = _noisy(steps) if error_weight is None else straight_through(steps, chosen)
+        coded = _noisy(steps) if error_weight is None else chosen
         bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
         return PriorOutput(decoded * unit, bits)
 
-    def walk(self, hyper: Tensor, unit: Tensor, rate: Tensor, quantise: Quantiser) -> Tensor:
+    def walk(
+        self,
+        hyper: Tensor,
+        unit: Tensor,
+        rate: Tensor,
+        quantise: Quantiser,
+        constant_contexts: bool = False,
+    ) -> Tensor:
         """Go through the phases: training, encoding and decoding differ in where symbols come from.
 
         Args:
@@ -297,6 +306,7 @@ class PhasedPrior(nn.Module):
             rate: [B].
             quantise: called once a phase with its mask [C, 4h, 4w] (0 or 1), scale indices and normalised
                 means (zero where the mask is), both [B, C, 4h, 4w]; returns symbols, zero where the mask is.
+            constant_contexts: whether means get no gradient through the contexts of later ones.
 
         Returns:
             Decoded latents, normalised, [B, C, 4h, 4w].
@@ -310,7 +320,8 @@ class PhasedPrior(nn.Module):
         for phase in range(PHASES):
             mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate)
-            mean = self.means[phase](mean_features, decoded, unit, rate).float() * mask
+            context = decoded.detach() if constant_contexts else decoded
+            mean = self.means[phase](mean_features, context, unit, rate).float() * mask
             symbols, residual = quantise(mask, index, mean)
             magnitudes = magnitudes + symbols.abs()
             decoded = decoded + residual + mean

@@ -20,7 +20,7 @@ PREDICTION_STEP = 0.15
 LOSS_EXPONENT = 0.35
 COMMON_RATES = (0.2, 0.8)
 COMMON_SHARE = 0.75
-NOISE_SHARE = 0.5
+CODED_SHARE = 0.5
 
 
 def build() -> TransformCodec:
@@ -64,15 +64,16 @@ def _start_scales(network: TransformCodec, spread: Tensor) -> None:
 def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
     """Mean over pictures of (bpp + lambda * MSE) / lambda**0.35, lambda drawn log-uniformly per picture.
 
-    Three draws in four fall in the part of the range that photographs are mostly saved at. Noise stands for
-    quantisation in the first half of a run; in the second, symbols are chosen as the encoder does.
+    Three draws in four fall in the part of the range that photographs are mostly saved at. In every other
+    batch, at random, symbols are chosen as the encoder does, which trains what decodes; in the others noise
+    stands for quantisation, which trains the analysis, too.
     """
     pixels = batch.float() / 255
     rate = torch.rand(len(batch), generator=random)
     common = torch.rand(len(batch), generator=random) < COMMON_SHARE
     low, high = COMMON_RATES
     rate = torch.where(common, low + (high - low) * rate, rate).to(pixels.device)
-    output = network(pixels, rate, as_coded=progress > NOISE_SHARE)
+    output = network(pixels, rate, as_coded=torch.rand((), generator=random).item() < CODED_SHARE)
     bpp = output.bits / (pixels.shape[2] * pixels.shape[3])
     mse = (output.reconstruction - pixels).square().mean(dim=(1, 2, 3))
     weight = lambda_of_rate(rate)
