@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pillow_neural.codecs.li2018 import CodecNetwork, Li2018
+from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.networks.li2018 import Li2018Shape
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.training.recipes.li2018_weights import priors
@@ -25,4 +26,4 @@ def random_codec(shape: Li2018Shape = TINY, seed: int = 0) -> Li2018:
         if network.transforms.analysis.importance is not None:
             network.transforms.analysis.importance.last.weight.mul_(3)
     unpack(frozen, pack(network))
-    return Li2018(frozen, tables_of(priors()), [0, 65_535], [0.1, 0.8], torch.device("cpu"))
+    return Li2018(frozen, tables_of(priors()), RateCalibration([0, 65_535], [0.1, 0.8]), torch.device("cpu"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pillow_neural.codecs.mentzer2018 import Mentzer2018
+from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.networks.mentzer2018 import Mentzer2018Network, Mentzer2018Shape
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.volume_context import VolumeContext
@@ -39,8 +40,8 @@ def random_context(channels: int = 6, centres: int = 6, features: int = 8) -> Vo
 
 def random_codec(shape: Mentzer2018Shape = TINY) -> Mentzer2018:
     """A codec of such a network."""
-    network = random_network(shape)
-    return Mentzer2018(network, tables_of(priors()), [0, 65_535], [0.1, 1.0], torch.device("cpu"))
+    calibration = RateCalibration([0, 65_535], [0.1, 1.0])
+    return Mentzer2018(random_network(shape), tables_of(priors()), calibration, torch.device("cpu"))
 
 
 @torch.no_grad()

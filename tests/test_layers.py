@@ -27,9 +27,10 @@ from pillow_neural.importance import importance_picture
 from pillow_neural.modes import to_planes
 from pillow_neural.pillow_plugin import NicImageFile
 from tests.cli_helpers import run
+from tests.codec_helpers import install
 from tests.conftest import picture as make
 from tests.fuzz import ALLOWED, Damage, Kind, damaged, forged, open_fully, outcomes
-from tests.recurrent_helpers import TINY, install, random_codec
+from tests.recurrent_helpers import TINY, random_codec
 
 MOST = TINY.iterations
 SIZE = (70, 50)
@@ -45,12 +46,12 @@ def network() -> RecurrentCodec:
 
 @pytest.fixture(params=[True, False], ids=["adaptive", "fixed"])
 def either(network: RecurrentCodec, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, network.with_rates(adaptive=request.param))
+    install(monkeypatch, "johnston2018", network.with_rates(adaptive=request.param))
 
 
 @pytest.fixture
 def codec(network: RecurrentCodec, monkeypatch: pytest.MonkeyPatch) -> RecurrentCodec:
-    install(monkeypatch, network)
+    install(monkeypatch, "johnston2018", network)
     return network
 
 

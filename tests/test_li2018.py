@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.li2018 import Li2018, Volume, bit_sections, map_sections
 from pillow_neural.codecs.registry import codec_info
@@ -23,9 +22,8 @@ from pillow_neural.networks.importance import importance_mask, leading_channels,
 from pillow_neural.networks.li2018 import PAPER, Li2018Network, Li2018Shape, share_of_rate, signs
 from pillow_neural.networks.packing import channels_last
 from pillow_neural.networks.trimmed_context import TrimmedContext
-from pillow_neural.weights import WeightsEntry
+from tests.codec_helpers import install, pictures
 from tests.li2018_helpers import TINY, random_codec
-from tests.recurrent_helpers import pictures
 
 LEVELS = [0, 30_000, 65_535]
 
@@ -383,10 +381,7 @@ def test_files_open_in_their_mode(
     make_picture: Callable[..., Image.Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    entry = WeightsEntry("li2018", "tiny.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
-    monkeypatch.setattr(loading, "weights_for_saving", lambda name: entry)
-    monkeypatch.setattr(loading, "weights_for_opening", lambda name, weights_id: entry)
-    monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
+    install(monkeypatch, "li2018", codec)
     buffer = io.BytesIO()
     make_picture(mode).save(buffer, "NIC", codec="li2018", quality=0.3)
     with Image.open(buffer) as opened:

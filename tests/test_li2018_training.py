@@ -15,21 +15,20 @@ from pillow_neural.codecs import li2018
 from pillow_neural.codecs.li2018 import CodecNetwork, Volume, bit_sections, map_sections
 from pillow_neural.networks.importance import leading_channels
 from pillow_neural.networks.li2018 import Li2018Shape, share_of_rate
-from pillow_neural.training.data import CropSampler, Picture
+from pillow_neural.training.data import CropSampler
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import li2018 as recipe
 from pillow_neural.training.recipes import li2018_weights
 from pillow_neural.training.tables import tables_of
+from tests.codec_helpers import picture_sampler, pictures, train
 from tests.li2018_helpers import TINY, random_codec
-from tests.recurrent_helpers import pictures
 
 SMALL = Li2018Shape(bits=32, head=8, body=16, synthesis=16, fine=8, hidden=8, knots=2)
 
 
 @pytest.fixture
 def sampler() -> CropSampler:
-    scenes = [Picture(str(n), p.permute(1, 2, 0).numpy()) for n, p in enumerate(pictures(4, 160, 192))]
-    return CropSampler(scenes, 64, seed=0)
+    return picture_sampler(160, 192, 64)
 
 
 @pytest.mark.parametrize("shape", [SMALL, replace(SMALL, importance=False)], ids=["map", "uniform"])
@@ -37,14 +36,7 @@ def test_training_lowers_the_loss(shape: Li2018Shape, sampler: CropSampler) -> N
     torch.manual_seed(0)
     network = recipe.recipe_for(shape).build()
     batch = sampler.with_crop(32, seed=0).batch(4)
-    optimiser = torch.optim.Adam(network.parameters(), 5e-3)
-    losses = []
-    for _ in range(40):
-        result = recipe.step(network, batch, torch.Generator().manual_seed(1), 0.5)
-        optimiser.zero_grad()
-        result.loss.backward()
-        optimiser.step()
-        losses.append(result.loss.item())
+    losses, result = train(recipe.step, network, batch, learning_rate=5e-3, count=40)
     assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
     assert 0 < result.bpp <= 15 / 32
 
@@ -63,7 +55,7 @@ def test_loss_is_squared_error_and_what_the_map_exceeds_its_target_by() -> None:
         excess = (0.5 * output.share - target).clamp_min(0)
         weight = 1900 * target**1.9
         expected = ((6 * excess + weight * mse) / weight.sqrt()).mean()
-        result = recipe.step(network, batch, torch.Generator().manual_seed(3), 0)
+        result = recipe.step(network, batch, torch.Generator().manual_seed(3))
         assert result.loss.item() == pytest.approx(expected.item(), rel=1e-4)
         assert result.bpp.item() == pytest.approx(0.5 * output.share.mean().item(), rel=1e-4)
     assert (excess > 0).all()
@@ -79,7 +71,7 @@ def test_the_hinge_brings_a_map_down_to_its_target(sampler: CropSampler) -> None
     optimiser = torch.optim.Adam(importance.parameters(), 2e-2)
     shares = []
     for step in range(60):
-        result = recipe.step(network, batch, torch.Generator().manual_seed(step), 0.5)
+        result = recipe.step(network, batch, torch.Generator().manual_seed(step))
         optimiser.zero_grad()
         result.loss.backward()
         optimiser.step()

@@ -14,16 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.mentzer2018 import Mentzer2018
 from pillow_neural.codecs.registry import codec_info
 from pillow_neural.entropy import DecodeError, SymbolDecoder
 from pillow_neural.networks.mentzer2018 import Mentzer2018Shape
 from pillow_neural.networks.packing import pack
-from pillow_neural.weights import WeightsEntry
+from tests.codec_helpers import install, pictures
 from tests.mentzer2018_helpers import TINY, random_codec
-from tests.recurrent_helpers import pictures
 
 PARTS = ("weight", "bias", "shift")
 
@@ -43,10 +41,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 @pytest.fixture
 def saved(codec: Mentzer2018, monkeypatch: pytest.MonkeyPatch) -> Callable[[Image.Image], bytes]:
     """The bytes of the file that a picture is saved as, with this codec for saving and opening."""
-    entry = WeightsEntry("mentzer2018", "tiny.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
-    monkeypatch.setattr(loading, "weights_for_saving", lambda name: entry)
-    monkeypatch.setattr(loading, "weights_for_opening", lambda name, weights_id: entry)
-    monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
+    install(monkeypatch, "mentzer2018", codec)
 
     def save(picture: Image.Image) -> bytes:
         buffer = io.BytesIO()

@@ -16,8 +16,8 @@ from pillow_neural.networks.mentzer2018 import Mentzer2018Network, Mentzer2018Sh
 from pillow_neural.networks.symbol_tree import SymbolTree
 from pillow_neural.networks.volume_context import VolumeContext
 from pillow_neural.training.context import prove_exact
+from tests.codec_helpers import pictures
 from tests.mentzer2018_helpers import TINY, random_context, random_network
-from tests.recurrent_helpers import pictures
 
 RATE = torch.tensor([77.0])
 

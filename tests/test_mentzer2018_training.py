@@ -14,20 +14,19 @@ from torch import Tensor
 from pillow_neural.benchmark.metrics import ms_ssim as measured_ms_ssim
 from pillow_neural.codecs import mentzer2018 as codec_module
 from pillow_neural.networks.mentzer2018 import Mentzer2018Network, weight_of_rate
-from pillow_neural.training.data import CropSampler, Picture
+from pillow_neural.training.data import CropSampler
 from pillow_neural.training.ms_ssim import ms_ssim
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import mentzer2018, mentzer2018_weights
 from pillow_neural.training.staggered import staggered_start
+from tests.codec_helpers import picture_sampler, pictures
 from tests.mentzer2018_helpers import TINY, random_context
-from tests.recurrent_helpers import pictures
 
 
 @pytest.fixture
 def sampler(monkeypatch: pytest.MonkeyPatch) -> CropSampler:
     monkeypatch.setattr(mentzer2018, "KLT_CROPS", 8)
-    scenes = [Picture(str(n), p.permute(1, 2, 0).numpy()) for n, p in enumerate(pictures(4, 200, 220))]
-    return CropSampler(scenes, 168, seed=0)
+    return picture_sampler(200, 220, 168)
 
 
 def test_loss_is_the_measured_ms_ssim() -> None:
@@ -92,7 +91,7 @@ def test_training_lowers_the_loss(sampler: CropSampler) -> None:
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(12):
-        result = mentzer2018.step(network, batch, torch.Generator().manual_seed(1), 0.5)
+        result = mentzer2018.step(network, batch, torch.Generator().manual_seed(1))
         optimiser.zero_grad()
         result.loss.backward()
         assert all(parameter.grad is not None for parameter in network.parameters())

@@ -25,7 +25,8 @@ from pillow_neural.entropy import DecodeError, SymbolDecoder, SymbolEncoder
 from pillow_neural.networks.packing import channels_last
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
-from tests.recurrent_helpers import TINY, install, pictures, random_codec
+from tests.codec_helpers import install, pictures
+from tests.recurrent_helpers import TINY, random_codec
 
 MOST = TINY.iterations
 MAP_TABLES = tables_of(priors(16)[64:])
@@ -268,7 +269,7 @@ def test_files_open_in_their_mode(
     make_picture: Callable[..., Image.Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    install(monkeypatch, codec)
+    install(monkeypatch, "johnston2018", codec)
     buffer = io.BytesIO()
     make_picture(mode).save(buffer, "NIC", codec="johnston2018", quality=0.3)
     with Image.open(buffer) as opened:

@@ -16,7 +16,8 @@ from pillow_neural.networks.binarizer import Binarizer, sign, stochastic_sign
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.networks.recurrent import UNITS, ConvGRU, ConvLSTM, ResidualGRU, Stack
 from pillow_neural.networks.recurrent_codec import DecoderLoop, Iteration, RecurrentNetwork, RecurrentShape
-from tests.recurrent_helpers import TINY, pictures
+from tests.codec_helpers import pictures
+from tests.recurrent_helpers import TINY
 
 NEVER = -1.0
 

@@ -15,20 +15,20 @@ from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork, Planes
 from pillow_neural.networks import integer
 from pillow_neural.networks.bit_context import BitContext, logit_of_index
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
-from pillow_neural.training.data import CropSampler, Picture
+from pillow_neural.training.data import CropSampler
 from pillow_neural.training.recipe import find_recipe, with_settings
 from pillow_neural.training.recipes import recurrent, recurrent_weights
 from pillow_neural.training.recipes.johnston2018 import SHAPE as JOHNSTON
 from pillow_neural.training.recipes.toderici2016 import SHAPE as TODERICI
-from tests.recurrent_helpers import TINY, pictures
+from tests.codec_helpers import picture_sampler, pictures, train
+from tests.recurrent_helpers import TINY
 
 SMALL = {"width": 1 / 16, "iterations": 3}
 
 
 @pytest.fixture
 def sampler() -> CropSampler:
-    scenes = [Picture(str(n), p.permute(1, 2, 0).numpy()) for n, p in enumerate(pictures(4, 160, 192))]
-    return CropSampler(scenes, 64, seed=0)
+    return picture_sampler(160, 192, 64)
 
 
 @pytest.mark.parametrize("shape", [TODERICI, JOHNSTON], ids=["toderici2016", "johnston2018"])
@@ -36,14 +36,7 @@ def test_training_lowers_the_loss(shape: recurrent.RecurrentShape, sampler: Crop
     torch.manual_seed(0)
     network = recurrent.recipe_for(replace(shape, **SMALL)).build()
     batch = sampler.with_crop(32, seed=0).batch(4)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
-    losses = []
-    for _ in range(20):
-        result = recurrent.step(network, batch, torch.Generator().manual_seed(1), 0.5)
-        optimiser.zero_grad()
-        result.loss.backward()
-        optimiser.step()
-        losses.append(result.loss.item())
+    losses, result = train(recurrent.step, network, batch, learning_rate=1e-2, count=20)
     assert np.mean(losses[-3:]) < 0.87 * np.mean(losses[:3])
     assert 0 < result.bpp <= 3 / 8
 
@@ -53,7 +46,7 @@ def test_loss_is_the_mean_error_of_all_iterations(sampler: CropSampler) -> None:
     batch = sampler.batch(2)
     pixels = batch.float() / 255
     errors = [(i.picture - pixels).abs().mean() for i in network.loop(pixels, torch.full((2,), NEVER_ENOUGH))]
-    result = recurrent.step(network, batch, torch.Generator(), 0)
+    result = recurrent.step(network, batch, torch.Generator())
     assert result.loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
     assert result.bpp.item() == pytest.approx(3 / 8)
 

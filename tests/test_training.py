@@ -20,13 +20,15 @@ from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training import export
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
-from pillow_neural.training.loop import LoopOptions, Trainer, schedule, train
+from pillow_neural.training.loop import LoopOptions, Trainer, schedule
+from pillow_neural.training.loop import train as train_codec
 from pillow_neural.training.recipe import Recipe
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
 from pillow_neural.weights import locate
 from pillow_neural.weights.manifest import MANIFEST
+from tests.codec_helpers import train
 from tests.test_networks import SMALL
 
 RECIPE: Recipe = replace(
@@ -111,9 +113,9 @@ def test_schedule_holds_then_falls_to_one_percent() -> None:
 
 def test_training_resumes_where_it_stopped(tmp_path: Path, small_sampler: CropSampler) -> None:
     options = LoopOptions(0.05, tmp_path, 0, 2, 1e-3, resume=False, device=torch.device("cpu"))
-    first = train(RECIPE, small_sampler, options)
+    first = train_codec(RECIPE, small_sampler, options)
     assert first.steps > 0
-    again = train(RECIPE, small_sampler, replace(options, resume=True))
+    again = train_codec(RECIPE, small_sampler, replace(options, resume=True))
     assert again.steps > first.steps
     assert again.pixels > first.pixels
     assert (tmp_path / "checkpoint.pt").exists()
@@ -132,21 +134,30 @@ def test_training_continues_from_listed_weights(tmp_path: Path) -> None:
     assert torch.equal(trainer.average["synthesis.head.weight"].half(), head)
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.9])
-def test_training_lowers_the_loss(small_sampler: CropSampler, progress: float) -> None:
+@pytest.mark.parametrize("coded_share", [0.0, 1.0])
+def test_training_lowers_the_loss(
+    small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch, coded_share: float
+) -> None:
+    monkeypatch.setattr(recipe_module, "CODED_SHARE", coded_share)
     torch.manual_seed(0)
     network = RECIPE.build()
     RECIPE.initialise(network, small_sampler)
     batch = small_sampler.batch(2)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
-    losses = []
-    for _ in range(25):
-        result = recipe_module.step(network, batch, torch.Generator().manual_seed(0), progress)
-        optimiser.zero_grad()
-        result.loss.backward()
-        optimiser.step()
-        losses.append(result.loss.item())
+    losses, _ = train(recipe_module.step, network, batch, learning_rate=1e-3, count=25, seed=0)
     assert np.mean(losses[-5:]) < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize("as_coded", [False, True])
+def test_chosen_symbols_train_only_what_decodes(small_sampler: CropSampler, as_coded: bool) -> None:
+    network = RECIPE.build()
+    RECIPE.initialise(network, small_sampler)
+    pixels = small_sampler.batch(2).float() / 255
+    output = network(pixels, torch.tensor([0.3, 0.6]), as_coded)
+    (output.bits.sum() + output.reconstruction.square().sum()).backward()
+    trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert ("analysis.linear.weight" in trained) is not as_coded
+    assert {"prior.means.3.linear", "prior.scales.3.mix.weight", "prior.hyper_analysis.0.weight"} <= trained
+    assert {"inverse_gains.log_gains", "synthesis.linear.weight"} <= trained
 
 
 def test_tables_follow_what_was_counted() -> None:

@@ -27,13 +27,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.shared import (
-    calibrated_level,
+    RateCalibration,
     mean_pixels,
     pad_to_multiples,
     parameter_level,
     rate_parameters,
+    rate_positions,
     read_weights,
 )
 from pillow_neural.codecs.signs import Section, decode_signs, sign_section
@@ -101,7 +102,7 @@ class Li2018:
     Args:
         network: with frozen integer convolutions.
         tables: INDICES tables of the bits, then as many of the map.
-        levels, bits_per_pixel: the calibration, rising: mean rate over photographs at rate levels.
+        calibration: what the rate levels mean.
         device: where the networks run.
     """
 
@@ -109,19 +110,17 @@ class Li2018:
         self,
         network: CodecNetwork,
         tables: FrequencyTables,
-        levels: Sequence[int],
-        bits_per_pixel: Sequence[float],
+        calibration: RateCalibration,
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
-        self._levels = levels
-        self._bits_per_pixel = bits_per_pixel
+        self._calibration = calibration
         self._device = device
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
-        """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
-        return calibrated_level(bits_per_pixel, self._bits_per_pixel, self._levels)
+        """The rate level with this mean rate over photographs; see the contract."""
+        return self._calibration.level_of(bits_per_pixel)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
@@ -140,7 +139,7 @@ class Li2018:
     @torch.inference_mode()
     def volume(self, pictures: Tensor, levels: Sequence[int]) -> Volume:
         """What `encode` codes for pictures uint8 [B, 3, H, W]."""
-        rate = self._rate(levels)
+        rate = rate_positions(levels, self._device)
         pixels = pad_to_multiples(pictures.to(self._device).float() / 255, BLOCK)
         code = self._network.transforms.analysis(pixels, rate)
         importance = level_of_importance(code.importance)
@@ -205,10 +204,7 @@ class Li2018:
         return planes
 
     def _payload_rate(self, payload: Payload) -> Tensor:
-        return self._rate([parameter_level(payload)])
-
-    def _rate(self, levels: Sequence[int]) -> Tensor:
-        return torch.tensor(levels, dtype=torch.float32, device=self._device) / RATE_LEVELS
+        return rate_positions([parameter_level(payload)], self._device)
 
 
 def map_sections(network: CodecNetwork, volume: Volume) -> list[Section]:
@@ -238,6 +234,5 @@ def load(path: Path, device: str) -> Li2018:
     tensors, fields, tables = read_weights(path)
     network = CodecNetwork(Li2018Shape(**fields))
     unpack(network, tensors)
-    levels: list[int] = tensors["calibration.levels"].tolist()
-    rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
-    return Li2018(network, tables, levels, rates, torch.device(device))
+    calibration = RateCalibration.of(tensors)
+    return Li2018(network, tables, calibration, torch.device(device))

@@ -22,13 +22,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.shared import (
-    calibrated_level,
+    RateCalibration,
     mean_pixels,
     pad_to_multiples,
     parameter_level,
     rate_parameters,
+    rate_positions,
     read_weights,
 )
 from pillow_neural.codecs.volume_coder import decode_volume, encode_volume
@@ -43,7 +44,7 @@ class Mentzer2018:
     Args:
         network: with frozen integer layers.
         tables: one for each index of the context model.
-        levels, bits_per_pixel: the calibration, rising: mean rate over photographs at rate levels.
+        calibration: what the rate levels mean.
         device: where the networks run.
     """
 
@@ -51,24 +52,22 @@ class Mentzer2018:
         self,
         network: Mentzer2018Network,
         tables: FrequencyTables,
-        levels: Sequence[int],
-        bits_per_pixel: Sequence[float],
+        calibration: RateCalibration,
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
-        self._levels = levels
-        self._bits_per_pixel = bits_per_pixel
+        self._calibration = calibration
         self._device = device
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
-        """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
-        return calibrated_level(bits_per_pixel, self._bits_per_pixel, self._levels)
+        """The rate level with this mean rate over photographs; see the contract."""
+        return self._calibration.level_of(bits_per_pixel)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
         """One stream a picture; see the contract."""
-        rates = torch.split(self._network.whole_rate(self._rate(levels)), 1)
+        rates = torch.split(self._network.whole_rate(rate_positions(levels, self._device)), 1)
         payloads = []
         for level, rate, volume in zip(levels, rates, self.volumes(pictures, levels), strict=True):
             stream = encode_volume(self._network.context, self._tables, volume.numpy(), rate)
@@ -79,7 +78,7 @@ class Mentzer2018:
     def volumes(self, pictures: Tensor, levels: Sequence[int]) -> Tensor:
         """Symbols of pictures uint8 [B, 3, H, W]: int8 [B, K, ceil(H / 8), ceil(W / 8)] on the CPU."""
         pixels = pad_to_multiples(pictures.to(self._device).float() / 255, BLOCK)
-        values, mask = self._network.analyse(pixels, self._rate(levels))
+        values, mask = self._network.analyse(pixels, rate_positions(levels, self._device))
         symbols: Tensor = self._network.quantiser(values * mask).symbols
         return symbols.to(torch.int8).cpu()
 
@@ -87,7 +86,7 @@ class Mentzer2018:
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones are decoded whole and averaged."""
         volumes = torch.stack([self.decode_volume(payload, width, height) for payload in payloads])
-        rate = self._rate([parameter_level(payload) for payload in payloads])
+        rate = rate_positions([parameter_level(payload) for payload in payloads], self._device)
         centres = self._network.quantiser.centres()[volumes.long().to(self._device)]
         pixels = self._network.synthesise(centres, rate)[..., :height, :width].clamp(0, 1)
         return (mean_pixels(pixels, reduction) * 255).round_().to(torch.uint8).cpu()
@@ -99,7 +98,7 @@ class Mentzer2018:
         Raises:
             DecodeError: the stream is not what `encode` writes for this size.
         """
-        rate = self._network.whole_rate(self._rate([parameter_level(payload)]))
+        rate = self._network.whole_rate(rate_positions([parameter_level(payload)], self._device))
         if len(payload.sections) != 1:
             raise DecodeError(f"a mentzer2018 picture has one section, not {len(payload.sections)}")
         rows, columns = -(-height // BLOCK), -(-width // BLOCK)
@@ -112,15 +111,11 @@ class Mentzer2018:
         counts = torch.arange(1, len(volume) + 1)[:, None, None] * (volume != self._network.quantiser.home)
         return counts.amax(dim=0).float() / len(volume)
 
-    def _rate(self, levels: Sequence[int]) -> Tensor:
-        return torch.tensor(levels, dtype=torch.float32, device=self._device) / RATE_LEVELS
-
 
 def load(path: Path, device: str) -> Mentzer2018:
     """The codec from a weights file; see pillow_neural.training.recipes.mentzer2018_weights."""
     tensors, fields, tables = read_weights(path)
     network = Mentzer2018Network(Mentzer2018Shape(**fields))
     unpack(network, tensors)
-    levels: list[int] = tensors["calibration.levels"].tolist()
-    rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
-    return Mentzer2018(network, tables, levels, rates, torch.device(device))
+    calibration = RateCalibration.of(tensors)
+    return Mentzer2018(network, tables, calibration, torch.device(device))

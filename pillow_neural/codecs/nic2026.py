@@ -25,8 +25,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pillow_neural.codecs.contract import RATE_LEVELS, Payload
-from pillow_neural.codecs.shared import calibrated_level, pad_to_multiples, read_weights
+from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.shared import RateCalibration, pad_to_multiples, rate_positions, read_weights
 from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
@@ -80,7 +80,7 @@ class Nic2026:
         network: with frozen integer convolutions.
         tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
         colour_channels: bool [C], the latents that are left out of grey pictures.
-        levels, bits_per_pixel: the calibration, increasing: mean rate over photographs at rate levels.
+        calibration: what the rate levels mean.
         device: where the network runs.
     """
 
@@ -89,21 +89,19 @@ class Nic2026:
         network: TransformCodec,
         tables: FrequencyTables,
         colour_channels: Tensor,
-        levels: Sequence[int],
-        bits_per_pixel: Sequence[float],
+        calibration: RateCalibration,
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
         self._colour_channels = colour_channels.to(device)
-        self._levels = levels
-        self._bits_per_pixel = bits_per_pixel
+        self._calibration = calibration
         self._device = device
         self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
-        """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
-        return calibrated_level(bits_per_pixel, self._bits_per_pixel, self._levels)
+        """The rate level with this mean rate over photographs; see the contract."""
+        return self._calibration.level_of(bits_per_pixel)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
@@ -119,7 +117,7 @@ class Nic2026:
     @torch.inference_mode()
     def symbols(self, pictures: Tensor, levels: Sequence[int]) -> list[list[Section]]:
         """What `encode` codes for each picture: the hyper-latents, then the four phases."""
-        rate = self._rate(levels)
+        rate = rate_positions(levels, self._device)
         height, width = pictures.shape[2:]
         pixels = pad_to_multiples(pictures.to(self._device).float() / 255, HYPER_BLOCK)
         latents: Tensor = self._network.analysis(pixels - 0.5, rate) * self._network.gains(rate)
@@ -154,7 +152,7 @@ class Nic2026:
         planes = parameters[0].planes
         if any(each.planes != planes for each in parameters):
             raise DecodeError("grey and colour pictures cannot be decoded in one batch")
-        rate = self._rate([each.level for each in parameters])
+        rate = rate_positions([each.level for each in parameters], self._device)
         latents = self.decode_latents(payloads, width, height, rate, planes)
         pixels = self._network.reconstruct(latents, rate, reduction, planes)
         pixels = pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
@@ -192,9 +190,6 @@ class Nic2026:
         for decoder in decoders:
             decoder.finish()
         return latents * unit
-
-    def _rate(self, levels: Sequence[int]) -> Tensor:
-        return torch.tensor(levels, dtype=torch.float32, device=self._device) / RATE_LEVELS
 
     def _hyper_section(self, values: Tensor) -> Section:
         return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
@@ -244,6 +239,5 @@ def load(path: Path, device: str) -> Nic2026:
     tensors, shape, tables = read_weights(path)
     network = TransformCodec(NetworkShape(**shape))
     unpack(network, tensors)
-    levels: list[int] = tensors["calibration.levels"].tolist()
-    rates: list[float] = tensors["calibration.bits_per_pixel"].tolist()
-    return Nic2026(network, tables, tensors["colour_channels"], levels, rates, torch.device(device))
+    calibration = RateCalibration.of(tensors)
+    return Nic2026(network, tables, tensors["colour_channels"], calibration, torch.device(device))

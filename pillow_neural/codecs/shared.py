@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.contract import RATE_LEVELS, Payload
 from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.tables import FrequencyTables
 
 RATE_BYTES = 2
+
+
+class RateCalibration(NamedTuple):
+    """What rate levels mean to a codec: mean bits per pixel of photographs at some of them, both rising."""
+
+    levels: Sequence[int] = ()
+    bits_per_pixel: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> RateCalibration:
+        """That of a weights file."""
+        return cls(*(tensors[f"calibration.{name}"].tolist() for name in cls._fields))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As it is in a weights file."""
+        return {
+            "calibration.levels": torch.tensor(self.levels, dtype=torch.int32),
+            "calibration.bits_per_pixel": torch.tensor(self.bits_per_pixel, dtype=torch.float32),
+        }
+
+    def level_of(self, bits_per_pixel: float) -> int:
+        """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
+        return calibrated_level(bits_per_pixel, self.bits_per_pixel, self.levels)
 
 
 class StoredWeights(NamedTuple):
@@ -69,6 +93,11 @@ def parameter_level(payload: Payload) -> int:
     if len(payload.parameters) != RATE_BYTES:
         raise DecodeError(f"the parameters are a rate level of two bytes, not {payload.parameters.hex()!r}")
     return int.from_bytes(payload.parameters)
+
+
+def rate_positions(levels: Sequence[int], device: torch.device) -> Tensor:
+    """Rate levels 0..65535 as positions 0..1, float32 [B]."""
+    return torch.tensor(levels, dtype=torch.float32, device=device) / RATE_LEVELS
 
 
 def calibrated_level(bits_per_pixel: float, rates: Sequence[float], levels: Sequence[int | float]) -> int:

@@ -268,25 +268,25 @@ class PhasedPrior(nn.Module):
         hyper = straight_through(hyper, torch.round(hyper))
 
         normalised = latents / unit
-        residuals, indices, chosen = (torch.zeros_like(latents) for _ in range(3))
+        coded, indices = torch.zeros_like(latents), torch.zeros_like(latents)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            nonlocal residuals, indices, chosen
+            nonlocal coded, indices
             residual = (normalised - mean) * mask
-            residuals, indices = residuals + residual, indices + index * mask
+            indices = indices + index * mask
             steps = residual.detach() * unit
             if error_weight is None:
+                coded = coded + residual * unit
                 symbols = torch.round(steps)
                 return Quantised(symbols, straight_through(residual, symbols / unit))
             scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
             symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
-            chosen = chosen + symbols
+            coded = coded + symbols
             return Quantised(symbols, symbols / unit)
 
         decoded = self.walk(hyper, unit, rate, quantise, constant_contexts=error_weight is not None)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
-        steps = residuals * unit
-        coded = _noisy(steps) if error_weight is None else chosen
+        coded = _noisy(coded) if error_weight is None else coded
         bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
         return PriorOutput(decoded * unit, bits)
 

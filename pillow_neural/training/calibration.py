@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from pillow_neural.codecs.contract import RATE_LEVELS, Codec, Payload
+from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.modes import to_planes
 from pillow_neural.training.data import Pixels
 
@@ -16,12 +17,12 @@ CONTAINER_BYTES = 40
 SECTION_BYTES = 10
 
 
-def mean_rates(codec: Codec, pictures: Sequence[Pixels], points: int) -> tuple[list[int], list[float]]:
+def mean_rates(codec: Codec, pictures: Sequence[Pixels], points: int) -> RateCalibration:
     """Evenly spaced rate levels and the mean bits per pixel of whole files at them, never falling."""
     planes = photographs(pictures)
     levels = np.linspace(0, RATE_LEVELS, points).round().astype(int).tolist()
     rates = [[bits_per_pixel(p, codec.encode(p, [level])[0])[-1] for p in planes] for level in levels]
-    return levels, rising(np.mean(rates, axis=1))
+    return RateCalibration(levels, rising(np.mean(rates, axis=1)))
 
 
 def photographs(pictures: Sequence[Pixels]) -> list[Tensor]:

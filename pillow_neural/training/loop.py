@@ -125,7 +125,7 @@ class Trainer:
             group["lr"] = self.options.learning_rate * group["factor"] * factor
         dtype = autocast_dtype(self.options.device)
         with torch.autocast(self.options.device.type, dtype, enabled=dtype is not None):
-            result = self.recipe.step(self.network, batch.to(self.options.device), random, progress)
+            result = self.recipe.step(self.network, batch.to(self.options.device), random)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pillow_neural.training.data import CropSampler, Pixels
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class StepResult(NamedTuple):
@@ -28,6 +32,19 @@ class Packed(NamedTuple):
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
 
+    @classmethod
+    def of(cls, shape: DataclassInstance, largest: int, tensors: dict[str, Tensor], **facts: str) -> Packed:
+        """Those that `pillow_neural.codecs.shared.read_weights` reads.
+
+        Args:
+            shape: of the network.
+            largest: sum of integers that was proven to be exact.
+            tensors: all of them.
+            facts: what else was measured.
+        """
+        fields = json.dumps(dataclasses.asdict(shape))
+        return cls(tensors, {"network_shape": fields, "largest_integer_sum": str(largest), **facts})
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -36,8 +53,7 @@ class Recipe:
     Attributes:
         build: makes the network, untrained.
         initialise: data-driven start of the weights, once, before the first step.
-        step: loss of one batch, uint8 pixels [B, 3, H, W] on the network's device, at a progress of 0..1
-            through the run's time.
+        step: loss of one batch, uint8 pixels [B, 3, H, W] on the network's device.
         pack: weights file of a trained network; gets a sampler of training crops for statistics and
             photographs, uint8 [H, W, 3], that were held out, for calibration.
         slow: name fragments of parameters that learn at a tenth of the rate.
@@ -46,7 +62,7 @@ class Recipe:
 
     build: Callable[[], nn.Module]
     initialise: Callable[[nn.Module, CropSampler], None]
-    step: Callable[[nn.Module, Tensor, torch.Generator, float], StepResult]
+    step: Callable[[nn.Module, Tensor, torch.Generator], StepResult]
     pack: Callable[[nn.Module, CropSampler, Sequence[Pixels]], Packed]
     slow: tuple[str, ...] = ()
     crop: int = 256

@@ -6,8 +6,9 @@ import io
 
 from PIL import Image, ImageFile
 
+from tests.codec_helpers import install
 from tests.conformance.kit import Kit
-from tests.recurrent_helpers import install, random_codec
+from tests.recurrent_helpers import random_codec
 
 LAYERS = 4
 
@@ -15,7 +16,7 @@ LAYERS = 4
 def _layered(kit: Kit) -> bytes:
     """A file of four layers."""
     if kit.format == "NIC":
-        install(kit.monkeypatch, random_codec())
+        install(kit.monkeypatch, "johnston2018", random_codec())
         return kit.save(codec="johnston2018")
     return kit.save(quality_mode="rates", quality_layers=[40, 20, 10, 5], irreversible=True)
 

@@ -58,7 +58,7 @@ def error_weight(bits_per_pixel: Tensor) -> Tensor:
     return ERROR_WEIGHT * bits_per_pixel**ERROR_EXPONENT
 
 
-def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
+def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
     """Mean loss of pictures, each at its own target; bits per pixel before entropy coding, without map."""
     assert isinstance(network, CodecNetwork)
     pixels = batch.float() / 255

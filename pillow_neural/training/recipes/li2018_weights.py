@@ -7,8 +7,6 @@ at a time.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.li2018 import CodecNetwork, Li2018, Volume, bit_sections, map_sections
+from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.codecs.signs import Section
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.packing import pack, unpack
@@ -76,17 +75,12 @@ def pack_li2018(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pix
     tensors = pack(stored)
     unpack(stored, tensors)
     tables = tables_of(priors(), counted(stored, pool))
-    codec = Li2018(stored, tables, [], [], device)
+    codec = Li2018(stored, tables, RateCalibration(), device)
     held_out = held_out[:CALIBRATION_PICTURES]
-    levels, rates = mean_rates(codec, held_out, CALIBRATION_POINTS)
-    tensors |= {
-        **pack_tables(tables),
-        "calibration.levels": torch.tensor(levels, dtype=torch.int32),
-        "calibration.bits_per_pixel": torch.tensor(rates),
-    }
+    calibration = mean_rates(codec, held_out, CALIBRATION_POINTS)
     facts = measured(stored, codec, tables, pool, photographs(held_out))
-    shape = json.dumps(dataclasses.asdict(network.shape))
-    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest), **facts})
+    tensors |= {**pack_tables(tables), **calibration.tensors()}
+    return Packed.of(network.shape, largest, tensors, **facts)
 
 
 def priors() -> list[Counts]:
@@ -96,7 +90,7 @@ def priors() -> list[Counts]:
 
 def coded_crops(network: CodecNetwork, crops: CropSampler) -> Volume:
     """What is coded of CONTEXT_CROPS crops at random levels."""
-    codec = Li2018(network, tables_of(priors()), [], [], _device(network))
+    codec = Li2018(network, tables_of(priors()), RateCalibration(), _device(network))
     random = np.random.default_rng(SEED)
     volumes = []
     for _ in range(max(1, CONTEXT_CROPS // POOL_BATCH)):

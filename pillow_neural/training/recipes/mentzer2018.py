@@ -69,7 +69,7 @@ def initialise(network: nn.Module, sampler: CropSampler) -> None:
     network.inverse_gains.log_gains.copy_(start.inverse_gains.log())
 
 
-def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
+def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
     """Mean over pictures of (rate + weight * (1 - MS-SSIM)) / weight**0.45, each at its own rate."""
     assert isinstance(network, Mentzer2018Network)
     pixels = batch.float() / 255

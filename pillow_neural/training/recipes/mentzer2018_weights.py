@@ -7,8 +7,6 @@ encoder gives.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.mentzer2018 import Mentzer2018
-from pillow_neural.codecs.shared import pad_to_multiples
+from pillow_neural.codecs.shared import RateCalibration, pad_to_multiples
 from pillow_neural.codecs.signs import Section, sign_section
 from pillow_neural.networks.mentzer2018 import BLOCK, Mentzer2018Network
 from pillow_neural.networks.packing import pack, thaw, unpack
@@ -81,17 +79,12 @@ def pack_mentzer2018(network: nn.Module, sampler: CropSampler, held_out: Sequenc
     unpack(stored, tensors)
     lengths = [len(entries) for entries in priors()]
     tables = tables_of(priors(), count(_sections(stored.context, pool), lengths))
-    codec = Mentzer2018(stored, tables, [], [], device)
+    codec = Mentzer2018(stored, tables, RateCalibration(), device)
     held_out = held_out[:CALIBRATION_PICTURES]
-    levels, rates = mean_rates(codec, held_out, CALIBRATION_POINTS)
-    tensors |= {
-        **pack_tables(tables),
-        "calibration.levels": torch.tensor(levels, dtype=torch.int32),
-        "calibration.bits_per_pixel": torch.tensor(rates),
-    }
+    calibration = mean_rates(codec, held_out, CALIBRATION_POINTS)
     facts = measured(stored, codec, photographs(held_out))
-    shape = json.dumps(dataclasses.asdict(network.shape))
-    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest), **facts})
+    tensors |= {**pack_tables(tables), **calibration.tensors()}
+    return Packed.of(network.shape, largest, tensors, **facts)
 
 
 def priors() -> list[Counts]:
@@ -103,7 +96,7 @@ def priors() -> list[Counts]:
 def coded_crops(network: Mentzer2018Network, crops: CropSampler) -> Pool:
     """Symbols of CONTEXT_CROPS crops at random levels, on the network's device."""
     device = network.quantiser.log_gaps.device
-    codec = Mentzer2018(network, tables_of(priors()), [], [], device)
+    codec = Mentzer2018(network, tables_of(priors()), RateCalibration(), device)
     random = np.random.default_rng(SEED)
     volumes, levels = [], []
     for _ in range(max(1, CONTEXT_CROPS // POOL_BATCH)):

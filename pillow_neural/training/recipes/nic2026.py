@@ -61,7 +61,7 @@ def _start_scales(network: TransformCodec, spread: Tensor) -> None:
         scale.to_index.bias.copy_(lowest_index / scale.to_index.bias_unit)
 
 
-def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
+def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
     """Mean over pictures of (bpp + lambda * MSE) / lambda**0.35, lambda drawn log-uniformly per picture.
 
     Three draws in four fall in the part of the range that photographs are mostly saved at. In every other

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.nic2026 import Nic2026, Section
+from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
@@ -81,17 +80,15 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
         _statistics(_codec(stored, tables_of(priors)), sampler), [len(entries) for entries in priors]
     )
     tables = tables_of(priors, counts)
-    levels, rates = mean_rates(_codec(stored, tables), held_out, CALIBRATION_POINTS)
+    calibration = mean_rates(_codec(stored, tables), held_out, CALIBRATION_POINTS)
     tensors |= {
         **pack_tables(tables),
+        **calibration.tensors(),
         "colour_channels": stored.synthesis.colour_channels(),
-        "calibration.levels": torch.tensor(levels, dtype=torch.int32),
-        "calibration.bits_per_pixel": torch.tensor(rates, dtype=torch.float32),
     }
-    shape = json.dumps(dataclasses.asdict(network.shape))
-    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest)})
+    return Packed.of(network.shape, largest, tensors)
 
 
 def _codec(network: TransformCodec, tables: FrequencyTables) -> Nic2026:
     colours = network.synthesis.colour_channels()
-    return Nic2026(network, tables, colours, [0, RATE_LEVELS], [0.05, 2.0], torch.device("cpu"))
+    return Nic2026(network, tables, colours, RateCalibration(), torch.device("cpu"))

@@ -45,7 +45,7 @@ def recipe_for(shape: RecurrentShape) -> Recipe:
     )
 
 
-def step(network: nn.Module, batch: Tensor, random: torch.Generator, progress: float) -> StepResult:
+def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
     """Mean error of all iterations; bits per pixel before entropy coding; PSNR of the last iteration."""
     assert isinstance(network, CodecNetwork)
     pixels = batch.float() / 255

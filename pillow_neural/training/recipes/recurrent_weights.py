@@ -8,8 +8,6 @@ rates, for half of the crops with those.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -65,8 +63,7 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
         "calibration.bits_per_pixel": torch.tensor(calibration.bits_per_pixel),
         "calibration.fixed_bits_per_pixel": torch.tensor(calibration.fixed_bits_per_pixel),
     }
-    shape = json.dumps(dataclasses.asdict(network.shape))
-    return Packed(tensors, {"network_shape": shape, "largest_integer_sum": str(largest)})
+    return Packed.of(network.shape, largest, tensors)
 
 
 @torch.no_grad()

@@ -1,0 +1,65 @@
+"""What the tests of all research codecs need: pictures, a codec in place of trained weights, a few steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pillow_neural.codecs import loading
+from pillow_neural.codecs.contract import Codec
+from pillow_neural.training.data import CropSampler, Picture
+from pillow_neural.training.recipe import StepResult
+from pillow_neural.weights import WeightsEntry
+
+Step = Callable[[nn.Module, Tensor, torch.Generator], StepResult]
+
+
+class Steps(NamedTuple):
+    """Losses of all steps, and the last one's result."""
+
+    losses: list[float]
+    last: StepResult
+
+
+def pictures(count: int, height: int, width: int) -> Tensor:
+    """Smooth colours with some noise, uint8 [count, 3, height, width]."""
+    random = torch.Generator().manual_seed(1)
+    down = torch.arange(height)[:, None] / 9
+    across = torch.arange(width) / 7
+    phase = torch.arange(3 * count).reshape(count, 3, 1, 1)
+    waves = torch.sin(down + phase) + torch.cos(across - 2 * phase)
+    noise = torch.randn(waves.shape, generator=random) * (across > 3)
+    return (128 + 45 * waves + 8 * noise).clamp(0, 255).to(torch.uint8)
+
+
+def picture_sampler(height: int, width: int, crop: int) -> CropSampler:
+    """Crops of four such pictures."""
+    scenes = [Picture(str(n), p.permute(1, 2, 0).numpy()) for n, p in enumerate(pictures(4, height, width))]
+    return CropSampler(scenes, crop, seed=0)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, name: str, codec: Codec) -> None:
+    """Let files be saved with this codec, under this registered name, and opened with it."""
+    entry = WeightsEntry(name, "tiny.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
+    monkeypatch.setattr(loading, "weights_for_saving", lambda name: entry)
+    monkeypatch.setattr(loading, "weights_for_opening", lambda name, weights_id: entry)
+    monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
+
+
+def train(
+    step: Step, network: nn.Module, batch: Tensor, learning_rate: float, count: int, seed: int = 1
+) -> Steps:
+    """Adam on one batch, with the same draws in every step."""
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
+    losses = []
+    for _ in range(count):
+        result = step(network, batch, torch.Generator().manual_seed(seed))
+        optimiser.zero_grad()
+        result.loss.backward()
+        optimiser.step()
+        losses.append(result.loss.item())
+    return Steps(losses, result)
