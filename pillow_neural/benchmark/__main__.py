@@ -1,4 +1,4 @@
-"""Command line: `python -m pillow_neural.benchmark run|report|holdout|layers|crops|complexity|startup`."""
+"""Command line: `python -m pillow_neural.benchmark COMMAND`; `--help` lists the commands."""
 
 import argparse
 import sys
@@ -18,6 +18,7 @@ from pillow_neural.benchmark.report import write_report
 from pillow_neural.benchmark.results import load_results
 from pillow_neural.benchmark.run import find_pictures, measure
 from pillow_neural.benchmark.startup import startup
+from pillow_neural.benchmark.variants import Ablation, Variant, write_variants
 from pillow_neural.codecs.registry import DEFAULT_CODEC
 
 
@@ -87,6 +88,14 @@ def _layers(options: argparse.Namespace) -> None:
     print(options.output / "layers.md")
 
 
+def _variants(options: argparse.Namespace) -> None:
+    pictures = find_pictures(options.folder, options.limit)
+    shown = [path for path in pictures if path.stem in options.show]
+    ablation = Ablation(options.codec, options.variants, pictures, shown, options.bpp)
+    reuse = load_results(options.reuse) if options.reuse else None
+    print(write_variants(ablation, options.output, options.jobs, reuse))
+
+
 def _crops(options: argparse.Namespace) -> None:
     encode_ours = encoder(find_codec(options.codec))
     middle = tuple(options.at) if options.at else None
@@ -113,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands.add_parser("report", help="measure, draw and write everything"))
     _add_holdout(commands.add_parser("holdout", help="write held-out training pictures to measure on"))
     _add_layers(commands.add_parser("layers", help="what each layer of a progressive codec brings"))
+    _add_variants(commands.add_parser("variants", help="weights of one codec side by side, for an ablation"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
     _add_startup(commands.add_parser("startup", help="times to import the package and to open a header"))
@@ -180,6 +190,27 @@ def _add_layers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_positive, help="only the first pictures by name")
 
 
+def _add_variants(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_variants)
+    parser.add_argument("folder", type=Path, help="folder of PNG pictures")
+    parser.add_argument(
+        "variants",
+        type=_variant,
+        nargs="+",
+        metavar="LABEL=FOLDER",
+        help="weights that training.export --output wrote; the first is what the others are compared with",
+    )
+    parser.add_argument("--codec", required=True, help="their codec, such as johnston2018")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("--reuse", type=Path, help="results.json of others to compare with, such as WebP")
+    parser.add_argument("--show", nargs="+", default=[], metavar="NAME", help="pictures to cut crops from")
+    parser.add_argument("--bpp", type=float, default=0.125, help="of the crops (default: %(default)s)")
+    parser.add_argument("--limit", type=_positive, help="only the first pictures by name")
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, help="processes that share the pictures; they disturb times"
+    )
+
+
 def _add_crops(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_crops)
     parser.add_argument("pictures", type=Path, nargs="+")
@@ -209,6 +240,13 @@ def _shown(text: str) -> Shown:
         return Shown(name)
     x, y = map(int, place.split(","))
     return Shown(name, (x, y))
+
+
+def _variant(text: str) -> Variant:
+    label, _, folder = text.partition("=")
+    if not folder:
+        raise ValueError
+    return Variant(label, Path(folder))
 
 
 def _positive(text: str) -> int:
