@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import pillow_neural
 from pillow_neural.benchmark.complexity import complexity
@@ -20,6 +21,8 @@ from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.entropy import DecodeError
+from pillow_neural.networks import strips
+from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
@@ -237,3 +240,33 @@ def test_header_is_read_without_torch(tmp_path: Path, photograph: Image.Image) -
 
 def test_package_has_a_version() -> None:
     assert pillow_neural.__version__
+
+
+@pytest.mark.parametrize("transform", ["analysis", "synthesis"])
+def test_strips_are_what_the_whole_is(transform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "STRIP_BLOCKS", 1)
+    monkeypatch.setattr(strips, "HALOS", 1)
+    shape = NetworkShape(latents=16, features=12, hyper=4, mean_features=8, mean_hidden=8, knots=2)
+    torch.manual_seed(3)
+    network = getattr(TransformCodec(shape), transform)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    rate = torch.tensor([0.3, 0.8])
+    step = torch.rand(2, 16, 1, 1)
+    strides = (16, 1) if transform == "analysis" else (1, 16)
+    whole = torch.randn(2, *((3, 13 * 16, 32) if transform == "analysis" else (16, 13, 2)))
+    calls = []
+
+    def apply(part: Tensor) -> Tensor:
+        calls.append(part.shape[2])
+        given = (part, rate) if transform == "analysis" else (part, step, rate)
+        result: Tensor = network(*given)
+        return result
+
+    with torch.no_grad():
+        expected = apply(whole)
+        found = strips.in_strips(apply, whole, *strides, network.halo)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+        assert max(calls[1:]) < calls[0]
+        narrower = strips.in_strips(apply, whole, *strides, network.halo - 1)
+        assert not torch.allclose(narrower, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))

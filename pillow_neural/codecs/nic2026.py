@@ -34,6 +34,7 @@ from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
 from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, NetworkShape, TransformCodec
 
@@ -119,19 +120,17 @@ class Nic2026:
         """What `encode` codes for each picture: the hyper-latents, then the four phases."""
         rate = rate_positions(levels, self._device)
         height, width = pictures.shape[2:]
-        pixels = pad_to_multiples(pictures.to(self._device).float() / 255, HYPER_BLOCK)
-        latents: Tensor = self._network.analysis(pixels - 0.5, rate) * self._network.gains(rate)
+        latents = self._analyse(pictures, rate)
         hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
         sections = [[self._hyper_section(values)] for values in hyper]
         unit = self._network.unit(rate)
-        normalised = latents / unit
         weight = self._network.error_weight(rate)
         places = self._coded_places(height, width, pictures.shape[1])
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = _coded(mask, places, index)
             tables = index[coded].long()
-            residual = ((normalised - mean) * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            residual = (latents - mean * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             chosen = rate_distortion_round(
                 residual, weight.expand_as(index)[coded], lambda symbols: self._bits(symbols, tables)
             )
@@ -154,9 +153,8 @@ class Nic2026:
             raise DecodeError("grey and colour pictures cannot be decoded in one batch")
         rate = rate_positions([each.level for each in parameters], self._device)
         latents = self.decode_latents(payloads, width, height, rate, planes)
-        pixels = self._network.reconstruct(latents, rate, reduction, planes)
-        pixels = pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
-        return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+        pixels = self._synthesise(latents, rate, reduction, planes)
+        return pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
 
     def decode_latents(
         self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor, planes: int
@@ -190,6 +188,26 @@ class Nic2026:
         for decoder in decoders:
             decoder.finish()
         return latents * unit
+
+    def _analyse(self, pictures: Tensor, rate: Tensor) -> Tensor:
+        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, height, width]."""
+        gains: Tensor = self._network.gains(rate)
+
+        def analyse(strip: Tensor) -> Tensor:
+            latents: Tensor = self._network.analysis(strip.to(self._device).float() / 255 - 0.5, rate)
+            return latents * gains
+
+        padded = pad_to_multiples(pictures, HYPER_BLOCK)
+        return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
+
+    def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
+        """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""
+
+        def synthesise(strip: Tensor) -> Tensor:
+            pixels: Tensor = self._network.reconstruct(strip, rate, reduction, planes)
+            return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+
+        return in_strips(synthesise, latents, 1, BLOCK // reduction, self._network.synthesis.halo)
 
     def _hyper_section(self, values: Tensor) -> Section:
         return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))

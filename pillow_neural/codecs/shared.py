@@ -67,9 +67,13 @@ def read_weights(path: Path) -> StoredWeights:
 
 
 def pad_to_multiples(pixels: Tensor, side: int) -> Tensor:
-    """Repeat the last row and column of [B, 3, H, W] up to multiples of `side`."""
-    height, width = pixels.shape[2:]
-    return F.pad(pixels, (0, -width % side, 0, -height % side), mode="replicate")
+    """Repeat the last row and column of [B, P, H, W], of any type, up to multiples of `side`."""
+    for axis in (2, 3):
+        length = pixels.shape[axis]
+        if length % side:
+            places = torch.arange(length + -length % side, device=pixels.device).clamp_(max=length - 1)
+            pixels = pixels.index_select(axis, places)
+    return pixels
 
 
 def mean_pixels(pixels: Tensor, reduction: int) -> Tensor:

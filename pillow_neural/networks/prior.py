@@ -314,15 +314,17 @@ class PhasedPrior(nn.Module):
         mean_features = self.hyper_synthesis(hyper)
         scale_features = self.scale_synthesis(hyper, rate)
         height, width = scale_features.shape[2:]
-        channels = unit.shape[1]
-        shape = (len(hyper), channels, height, width)
+        shape = (len(hyper), unit.shape[1], height, width)
         decoded, magnitudes = hyper.new_zeros(shape), hyper.new_zeros(shape)
-        for phase in range(PHASES):
-            mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
+
+        def step(phase: int) -> tuple[Tensor, Tensor]:
+            mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate)
             context = decoded.detach() if constant_contexts else decoded
             mean = self.means[phase](mean_features, context, unit, rate).float() * mask
             symbols, residual = quantise(mask, index, mean)
-            magnitudes = magnitudes + symbols.abs()
-            decoded = decoded + residual + mean
+            return magnitudes + symbols.abs(), decoded + residual + mean
+
+        for phase in range(PHASES):
+            magnitudes, decoded = step(phase)
         return decoded

@@ -34,6 +34,11 @@ class Analysis(nn.Module):
         self.tail = nn.Conv2d(features, latents, 3, stride=2, padding=1)
         nn.init.zeros_(self.tail.weight)
 
+    @property
+    def halo(self) -> int:
+        """Rows of blocks above and below its own that a row of latents depends on."""
+        return len(self.blocks) + 1
+
     def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Linear transform plus the network's share."""
         blocks = F.pixel_unshuffle(pixels, BLOCK)
@@ -66,6 +71,11 @@ class Synthesis(nn.Module):
         self.tail = nn.Conv2d(features, 192, 1)
         nn.init.zeros_(self.tail.weight)
         self.register_buffer("spread", torch.ones(latents))
+
+    @property
+    def halo(self) -> int:
+        """Rows of latents above and below its own that a row of blocks depends on."""
+        return len(self.blocks)
 
     def forward(self, latents: Tensor, step: Tensor, rate: Tensor, planes: int = 3) -> Tensor:
         """Linear transform plus the network's share; step is the latents' [B, latents, 1, 1]."""
