@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.transform_codec import TransformCodec
-from pillow_neural.training import export
+from pillow_neural.training import export, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
 from pillow_neural.training.loop import train as train_codec
-from pillow_neural.training.recipe import Recipe
+from pillow_neural.training.recipe import Recipe, StepResult, start_at_random
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
@@ -119,6 +121,53 @@ def test_training_resumes_where_it_stopped(tmp_path: Path, small_sampler: CropSa
     assert again.steps > first.steps
     assert again.pixels > first.pixels
     assert (tmp_path / "checkpoint.pt").exists()
+
+
+def _toy_recipe(loss: Callable[[Tensor, Tensor], Tensor]) -> Recipe:
+    """A network of one number, `loss` of which is lowered."""
+
+    def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
+        return StepResult(loss(network.get_parameter("weight"), batch), torch.zeros(()), torch.zeros(()))
+
+    return replace(RECIPE, build=lambda: nn.Linear(1, 1, bias=False), initialise=start_at_random, step=step)
+
+
+def test_gradients_far_larger_than_usual_are_not_followed(tmp_path: Path) -> None:
+    options = LoopOptions(1, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"))
+    recipe = _toy_recipe(lambda weight, batch: (weight * batch.float().mean()).sum())
+    trainer = Trainer(recipe, recipe.build(), options)
+    random = torch.Generator()
+
+    def moved(gradient: int) -> bool:
+        before = trainer.network.get_parameter("weight").item()
+        norm = trainer.update(torch.full((1, 3, 8, 8), gradient, dtype=torch.uint8), random, 0.0)[-1]
+        assert norm == pytest.approx(gradient, rel=0.01)
+        return trainer.network.get_parameter("weight").item() != before
+
+    assert all(moved(gradient) for gradient in (2, 3, 2, 2, 15))
+    assert not moved(200)
+    assert moved(2)
+    assert any(moved(200) for _ in range(150)), "what has become usual must be followed"
+
+
+def test_a_loss_that_diverges_goes_back_to_the_last_checkpoint(
+    tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_SECONDS", -1)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    values = iter([1.0, 1.1, 0.9, 1.2, 5.0])
+    losses: list[float] = []
+
+    def loss(weight: Tensor, batch: Tensor) -> Tensor:
+        losses.append(next(values, 1.0))
+        return weight.sum() * 0 + losses[-1]
+
+    options = LoopOptions(0.02, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"))
+    trainer = train_codec(_toy_recipe(loss), small_sampler, options)
+    assert len(losses) > 5
+    assert trainer.caution == 0.5
+    assert trainer.steps == len(losses) - 1
+    assert trainer.first_step == 4
 
 
 def test_training_continues_from_listed_weights(tmp_path: Path) -> None:

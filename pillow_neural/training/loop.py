@@ -27,6 +27,11 @@ CLIP_NORM = 0.5
 LOG_SECONDS = 30.0
 CHECKPOINT_SECONDS = 150.0
 SLOW_FACTOR = 0.1
+OUTLIER = 10.0
+OUTLIER_GROWTH = 1.02
+USUAL_NORM_DECAY = 0.98
+DIVERGED = 1.4
+CAUTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,9 @@ class Trainer:
         self.steps = self.first_step = 0
         self.seconds = 0.0
         self.pixels = 0
+        self.caution = 1.0
+        self.has_checkpoint = False
+        self._usual_norm = math.inf
 
     def checkpoint(self) -> None:
         """Write network, EMA, optimiser and counters to the folder, atomically."""
@@ -98,6 +106,7 @@ class Trainer:
         temporary = self.options.folder / "checkpoint.tmp"
         torch.save(state, temporary)
         temporary.replace(self.options.folder / "checkpoint.pt")
+        self.has_checkpoint = True
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint."""
@@ -107,6 +116,13 @@ class Trainer:
         self.average = state["average"]
         self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
         self.first_step = self.steps
+        self.has_checkpoint = True
+
+    def retreat(self) -> None:
+        """Go back to the last checkpoint with half the learning rate, after the loss has diverged."""
+        self.resume()
+        self.caution *= CAUTION
+        self._usual_norm = math.inf
 
     def start_from(self, entry: WeightsEntry) -> None:
         """Continue from a weights file and its counters, with a new optimiser."""
@@ -122,19 +138,30 @@ class Trainer:
         """One optimiser step at 0..1 of the run; returns loss, bpp, PSNR and the gradient's norm."""
         factor = schedule(progress) * min(1.0, (self.steps - self.first_step + 1) / WARM_UP_STEPS)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.learning_rate * group["factor"] * factor
+            group["lr"] = self.options.learning_rate * self.caution * group["factor"] * factor
         dtype = autocast_dtype(self.options.device)
         with torch.autocast(self.options.device.type, dtype, enabled=dtype is not None):
             result = self.recipe.step(self.network, batch.to(self.options.device), random)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        if torch.isfinite(norm):
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM).item()
+        if self._is_usual(norm):
             self.optimiser.step()
         self.steps += 1
         self.pixels += batch.shape[0] * batch.shape[2] * batch.shape[3]
         self._average()
-        return [result.loss.item(), result.bpp.item(), result.psnr.item(), norm.item()]
+        return [result.loss.item(), result.bpp.item(), result.psnr.item(), norm]
+
+    def _is_usual(self, norm: float) -> bool:
+        """Whether a gradient is to be followed: a few that are far too large can ruin a network."""
+        if not math.isfinite(norm):
+            return False
+        if norm > OUTLIER * self._usual_norm:
+            self._usual_norm *= OUTLIER_GROWTH
+            return False
+        before = self._usual_norm if math.isfinite(self._usual_norm) else norm
+        self._usual_norm = norm + USUAL_NORM_DECAY * (before - norm)
+        return True
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -157,6 +184,7 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
         trainer.resume()
     start = last_log = last_checkpoint = time.monotonic()
     sums, count = torch.zeros(4), 0
+    lowest = math.inf
     for batch in prefetch(sampler, options.batch):
         now = time.monotonic()
         progress = (now - start) / (60 * options.minutes)
@@ -173,6 +201,11 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
                 trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, speed,
             )  # fmt: skip
             sums, count, last_log = torch.zeros(4), 0, now
+            lowest = min(lowest, loss)
+            if trainer.has_checkpoint and not loss <= DIVERGED * lowest:
+                LOG.warning("the loss has diverged: back to the last checkpoint, with a lower learning rate")
+                trainer.retreat()
+                last_checkpoint = now
         if now - last_checkpoint > CHECKPOINT_SECONDS:
             trainer.checkpoint()
             last_checkpoint = now
