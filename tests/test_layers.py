@@ -472,6 +472,26 @@ def test_maps_that_cannot_be_made_are_wrong_usage(
         importance_picture(io.BytesIO(), index)
 
 
+@pytest.mark.usefixtures("codec")
+def test_benchmark_shows_maps_beside_their_picture(folder: Path, capsys: Output) -> None:
+    picture = make("RGB", 192, 128)
+    picture.save("a.png")
+    picture.rotate(180).save("b.png")
+    options = "--codec johnston2018 --quality 0.1 0.2 --width 96 --output maps.png"
+    assert benchmark(["maps", "a.png", "b.png", *options.split()]) == 0
+    with Image.open("maps.png") as sheet:
+        assert sheet.size == (3 * (96 + 6) - 6, 2 * (24 + 64 + 6) - 6)
+        shown = sheet.crop((2 * 102, 24, 2 * 102 + 96, 24 + 64))
+    picture.save("a.nic", codec="johnston2018", quality=0.2)
+    data = io.BytesIO(Path("a.nic").read_bytes())
+    expected = importance_picture(data, _index(data.getvalue())).resize((96, 64)).convert("RGB")
+    assert shown.tobytes() == expected.tobytes()
+    assert len(set(shown.get_flattened_data())) > 1
+    assert benchmark(["maps", "a.png", "--codec", "nic2026", "--output", "none.png"]) == 1
+    assert "no importance maps" in capsys.readouterr().err
+    assert not Path("none.png").exists()
+
+
 def test_benchmark_measures_every_prefix(
     codec: RecurrentCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

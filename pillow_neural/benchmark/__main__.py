@@ -13,6 +13,7 @@ from pillow_neural.benchmark.crops import compare, crop_sheet, encoder
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, CurveSet, load_published
 from pillow_neural.benchmark.full_report import CROP_BPPS, CROP_SIZE, Plan, Shown, write_full_report
 from pillow_neural.benchmark.layers import measure_layers
+from pillow_neural.benchmark.maps import map_sheet
 from pillow_neural.benchmark.plot import draw_curves
 from pillow_neural.benchmark.report import write_report
 from pillow_neural.benchmark.results import load_results
@@ -103,6 +104,10 @@ def _crops(options: argparse.Namespace) -> None:
     crop_sheet(rows, options.size).save(options.output)
 
 
+def _maps(options: argparse.Namespace) -> None:
+    map_sheet(options.pictures, options.codec, options.quality, options.width).save(options.output)
+
+
 def _complexity(options: argparse.Namespace) -> None:
     with Image.open(options.picture) as picture:
         counts = complexity(options.codec, picture)
@@ -124,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_layers(commands.add_parser("layers", help="what each layer of a progressive codec brings"))
     _add_variants(commands.add_parser("variants", help="weights of one codec side by side, for an ablation"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
+    _add_maps(commands.add_parser("maps", help="importance maps of pictures at several rates"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
     _add_startup(commands.add_parser("startup", help="times to import the package and to open a header"))
     return parser
@@ -221,6 +227,15 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", default="nic", help="nic or nic:CODEC")
     parser.add_argument("--size", type=_positive, default=CROP_SIZE, help="side of the crops in pixels")
     parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="middle of the crops")
+
+
+def _add_maps(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_maps)
+    parser.add_argument("pictures", type=Path, nargs="+")
+    parser.add_argument("--codec", required=True, help="one with importance maps, such as li2018")
+    parser.add_argument("--quality", type=float, nargs="+", default=[0.2, 0.8], help="as in Image.save")
+    parser.add_argument("--width", type=_positive, default=288, help="of each map in pixels")
+    parser.add_argument("--output", type=Path, required=True, help="picture to write")
 
 
 def _add_complexity(parser: argparse.ArgumentParser) -> None:

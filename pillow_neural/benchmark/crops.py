@@ -93,7 +93,7 @@ def crop_sheet(comparisons: Sequence[Comparison], size: int) -> Image.Image:
 
     Labels give bits per pixel and PSNR of the whole picture.
     """
-    return _stack([_row(comparison, size) for comparison in comparisons])
+    return sheet([_row(comparison, size) for comparison in comparisons])
 
 
 def smallest_not_below(image: Image.Image, size: int, pillow_format: str, args: SaveArgs) -> bytes:
@@ -124,17 +124,24 @@ def _row(comparison: Comparison, size: int) -> list[Image.Image]:
 
 
 def _tile(image: Image.Image, label: str, area: CropArea) -> Image.Image:
-    crop = image.crop(area.box(image))
-    tile = Image.new("RGB", (area.width, area.height + _LABEL_HEIGHT), "white")
-    tile.paste(crop, (0, _LABEL_HEIGHT))
+    crop = Image.new("RGB", (area.width, area.height), "white")
+    crop.paste(image.crop(area.box(image)))
+    return labelled(crop, label)
+
+
+def labelled(image: Image.Image, label: str) -> Image.Image:
+    """A picture, RGB, with a line of text above it."""
+    tile = Image.new("RGB", (image.width, image.height + _LABEL_HEIGHT), "white")
+    tile.paste(image, (0, _LABEL_HEIGHT))
     ImageDraw.Draw(tile).text((2, 4), label, fill="black", font=ImageFont.load_default(14))
     return tile
 
 
-def _stack(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+def sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Rows of tiles that all have the size of the first."""
     width, height = rows[0][0].width + _GAP, rows[0][0].height + _GAP
-    sheet = Image.new("RGB", (width * len(rows[0]) - _GAP, height * len(rows) - _GAP), "white")
+    whole = Image.new("RGB", (width * max(map(len, rows)) - _GAP, height * len(rows) - _GAP), "white")
     for down, row in enumerate(rows):
         for across, tile in enumerate(row):
-            sheet.paste(tile, (across * width, down * height))
-    return sheet
+            whole.paste(tile, (across * width, down * height))
+    return whole
