@@ -257,12 +257,13 @@ class PhasedPrior(nn.Module):
             unit: expected magnitude of each channel in steps, [B, C, 1, 1].
             rate: [B] in 0..1.
             error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1]. With it
-                symbols are chosen as the encoder does and the rate is theirs; for the gradient they and the
-                contexts made of them are constants, so that means and scales learn what they do to these
-                symbols. Without it symbols are rounded, straight through, and the rate in training is that
-                of noisy latents.
+                symbols are chosen as the encoder does and the rate is theirs; for the gradient they, the
+                contexts made of them and the hyper-latents are constants, so that means and scales learn
+                what they do to these symbols. Without it symbols are rounded, straight through, and the rate
+                in training is that of noisy latents.
         """
-        hyper = self.hyper_latents(latents, rate)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and error_weight is None):
+            hyper = self.hyper_latents(latents, rate)
         scale = torch.exp(self.hyper_log_scale)[:, None, None]
         bits = logistic_bits(_noisy(hyper), self.hyper_location[:, None, None], scale).sum(dim=(1, 2, 3))
         hyper = straight_through(hyper, torch.round(hyper))
