@@ -10,10 +10,10 @@ from PIL import Image
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import MapsImportance
 from pillow_neural.codecs.registry import codecs_with_maps
+from pillow_neural.coding import decoding
 from pillow_neural.container import Index
 from pillow_neural.devices import device
 from pillow_neural.layers import is_progressive, read_payload
-from pillow_neural.picture import decoding
 
 
 def importance_picture(fp: BinaryIO, index: Index, start: int = 0, frame: int = 0) -> Image.Image:

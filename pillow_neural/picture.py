@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, cast
 
 from PIL import Image
 
 from pillow_neural import container
-from pillow_neural.alpha import decode_alpha, encode_alpha
-from pillow_neural.codecs import loading
-from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload
-from pillow_neural.codecs.registry import codec_info
-from pillow_neural.container import METADATA, Chunk, ChunkEntry, DamagedFileError, Header, Index
-from pillow_neural.devices import chosen_threads, device
+from pillow_neural.alpha import decode_alpha
+from pillow_neural.codecs import loading, lossless
+from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload, WeighsErrors
+from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, WITHOUT_WEIGHTS, codec_info
+from pillow_neural.coding import Planes, code, code_lossless, decode_colours, planes_of
+from pillow_neural.container import Chunk, ChunkEntry, DamagedFileError, Frame, Header, Index
+from pillow_neural.devices import device
+from pillow_neural.frames import Source, file_of, metadata_chunks, opaque, sources
+from pillow_neural.graphics import looks_like_graphics, visible_squared_error
 from pillow_neural.layers import check_layers, layer_count, read_payload
-from pillow_neural.modes import common_mode, from_planes, has_alpha, in_coded_mode, to_planes
+from pillow_neural.modes import has_alpha
 from pillow_neural.rate_control import largest_within
-from pillow_neural.settings import MAX_QUALITY, MIN_QUALITY, SaveOptions, carried_timing
-from pillow_neural.timing import Timing, timing_chunk
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from pillow_neural.settings import MAX_QUALITY, MIN_QUALITY, SaveOptions
 
 _GREY = 128
-
-
-class _Picture(NamedTuple):
-    """What of a picture is coded: uint8 [1, 3 or 1, H, W], the chunk of its alpha channel, milliseconds."""
-
-    planes: Tensor
-    mode: str
-    alpha: bytes | None
-    duration: int
-
-
-class _Coded(NamedTuple):
-    """A picture with its colours coded."""
-
-    payload: Payload
-    mode: str
-    alpha: bytes | None
-    duration: int
 
 
 def encode_picture(im: Image.Image, options: SaveOptions) -> bytes:
@@ -53,9 +33,9 @@ def encode_picture(im: Image.Image, options: SaveOptions) -> bytes:
     lossless.
 
     Raises:
-        ValueError: the picture is empty or has a side above 2**24 - 1, or cannot be as small as
-            `options.target_size`.
-        OSError: the mode has more than 8 bits a channel, or the codec's weights are missing.
+        ValueError: the picture is empty or has a side above 2**24 - 1 (lossless: 16,383), or cannot be as
+            small as `options.target_size`.
+        OSError: the mode has more than 8 bits a channel, or the codec's weights or Pillow's WebP are missing.
     """
     return encode_frames([im], options)
 
@@ -67,34 +47,31 @@ def encode_frames(frames: Iterable[Image.Image], options: SaveOptions) -> bytes:
     the next is asked for; only for `options.target_size`, the limit of the whole file, all are kept, and
     coded at the rate level that fits all of them.
 
+    Where no codec is asked for, a single picture that looks like graphics becomes lossless if that fits the
+    target size or, without one, costs less: bits, and errors as the default codec weighs them against bits.
+
     Raises:
         ValueError, OSError: as `encode_picture` does.
         ValueError: there is no frame, their sizes differ, or there is not one of several durations for each.
     """
-    entry = loading.weights_for_saving(options.codec)
-    pictures = _prepared(frames, options)
-    first = next(pictures, None)
+    prepared = sources(frames, options)
+    first = next(prepared, None)
     if first is None:
         raise ValueError("there is no frame to save")
-    pictures = chain([first], pictures)
-    height, width = first.planes.shape[2:]
-    header = Header(width, height, first.mode, options.codec, entry.id, parameters=b"")
+    header = Header(*first.im.size, first.im.mode, LOSSLESS_CODEC, WITHOUT_WEIGHTS, parameters=b"")
     header.check()
+    prepared = chain([first], prepared)
+    if options.codec == LOSSLESS_CODEC:
+        return file_of(header, [code_lossless(source) for source in prepared], options)
+
+    name = options.codec or DEFAULT_CODEC
+    entry = loading.weights_for_saving(name)
     codec = loading.load_codec(entry, device())
-
+    header = header._replace(codec=name, weights=entry.id)
+    planes = planes_of(prepared, codec_info(name).grey)
     if options.target_size is None:
-        level = codec.level_of_quality(options.quality)
-        return _file(header, [_coded(picture, codec, level) for picture in pictures], options)
-
-    kept = list(pictures)
-
-    def file_at(level: int) -> bytes:
-        return _file(header, [_coded(picture, codec, level) for picture in kept], options)
-
-    beside = _metadata_chunks(options) + [Chunk("ALPH", p.alpha) for p in kept if p.alpha is not None]
-    rest = options.target_size - sum(len(chunk.data) for chunk in beside)
-    guess = min(max(8 * rest / (width * height * len(kept)), MIN_QUALITY), MAX_QUALITY)
-    return largest_within(file_at, options.target_size, codec.level_of_quality(guess))
+        return _at_quality(options, first, planes, codec, header)
+    return _within(options.target_size, options, first, list(planes), codec, header)
 
 
 def decode_picture(
@@ -121,7 +98,8 @@ def decode_picture(
             of a progressive codec the layers before the first damaged one, if there is one.
 
     Raises:
-        OSError: the file is damaged or truncated, or its weights are not available.
+        OSError: the file is damaged or truncated, its weights are not available, or it is lossless and Pillow
+            has no WebP.
         ValueError: no such reduction or number of layers, or the device chosen for codecs does not exist.
         IndexError: no such frame.
     """
@@ -130,110 +108,79 @@ def decode_picture(
     if layers is not None:
         check_layers(layer_count(index), layers)
     header, chunks = index.header, index.frames[frame]
+    if (header.codec, header.weights) == (LOSSLESS_CODEC, WITHOUT_WEIGHTS):
+        picture = _decode_lossless(fp, header, chunks, start, tolerant)
+        return picture if reduction == 1 else picture.reduce(reduction)
     entry = loading.weights_for_opening(header.codec, header.weights)
     try:
         alpha = _read_alpha(fp, header, chunks.alpha, start)
     except DamagedFileError:
         if not tolerant:
             raise
-        alpha = _opaque(header.width, header.height) if has_alpha(header.mode) else None
+        alpha = opaque(header.width, header.height) if has_alpha(header.mode) else None
     # Colours under transparent pixels must not enter a mean: such a picture is reduced once it is whole.
     at_once = reduction if alpha is None or alpha.getextrema() == (255, 255) else 1
     try:
         payload = read_payload(fp, header, chunks, start, layers, tolerant)
         codec = loading.load_codec(entry, device())
-        picture = _decode_colours(codec, payload, header, at_once)
+        picture = decode_colours(codec, payload, header, at_once)
     except DamagedFileError:
         if not tolerant:
             raise
-        picture = Image.new("L", _reduced(header, at_once), _GREY).convert(header.mode.removesuffix("A"))
+        picture = _grey(_reduced(header, at_once), header.mode.removesuffix("A"))
     if alpha is not None:
         picture.putalpha(alpha.reduce(at_once))
     return picture if at_once == reduction else picture.reduce(reduction)
 
 
-@contextmanager
-def decoding(header: Header) -> Iterator[None]:
-    """In the block a codec may decode, with the threads chosen for it; what it raises becomes an OSError.
-
-    Raises:
-        DamagedFileError: the codec refused the payload.
-        OSError: it failed otherwise; a MemoryError is left as it is.
-    """
-    try:
-        with chosen_threads():
-            yield
-    except MemoryError:
-        raise
-    except OSError as error:
-        raise DamagedFileError(_cannot_decode(header, error)) from error
-    except Exception as error:
-        raise OSError(_cannot_decode(header, error)) from error
+def _at_quality(
+    options: SaveOptions, first: Source, frames: Iterable[Planes], codec: Codec, header: Header
+) -> bytes:
+    level = codec.level_of_quality(options.quality)
+    coded = [code(frame, codec, level) for frame in frames]
+    data = file_of(header, coded, options)
+    trial = _lossless_trial(options, first, codec, header) if len(coded) == 1 else None
+    if trial is None:
+        return data
+    more_bits = 8 * (len(trial) - len(data))
+    pays = more_bits <= 0 or more_bits < _worth_of_errors(first.im, coded[0].payload, codec, level, header)
+    return trial if pays else data
 
 
-def _prepared(frames: Iterable[Image.Image], options: SaveOptions) -> Iterator[_Picture]:
-    grey = codec_info(options.codec).grey
-    size: tuple[int, int] | None = None
-    count = 0
-    for frame in frames:
-        im = in_coded_mode(frame)
-        size = size or im.size
-        if im.size != size:
-            raise ValueError(
-                f"frame {count} has {im.width}x{im.height} pixels, but the first has {size[0]}x{size[1]}: "
-                "all frames of an animation must have the same size"
-            )
-        alpha = encode_alpha(im.getchannel("A")) if has_alpha(im.mode) else None
-        yield _Picture(to_planes(im, grey), im.mode, alpha, _duration(frame, count, options))
-        count += 1
-    if isinstance(options.duration, tuple) and 1 < count < len(options.duration):
-        raise ValueError(f"{len(options.duration)} durations are too many for {count} frames")
+def _within(
+    limit: int,
+    options: SaveOptions,
+    first: Source,
+    frames: Sequence[Planes],
+    codec: Codec,
+    header: Header,
+) -> bytes:
+    trial = _lossless_trial(options, first, codec, header) if len(frames) == 1 else None
+    if trial is not None and len(trial) <= limit:
+        return trial
+
+    def file_at(level: int) -> bytes:
+        return file_of(header, [code(frame, codec, level) for frame in frames], options)
+
+    beside = metadata_chunks(options) + [Chunk("ALPH", f.alpha) for f in frames if f.alpha is not None]
+    rest = limit - sum(len(chunk.data) for chunk in beside)
+    guess = min(max(8 * rest / (header.width * header.height * len(frames)), MIN_QUALITY), MAX_QUALITY)
+    return largest_within(file_at, limit, codec.level_of_quality(guess))
 
 
-def _duration(frame: Image.Image, number: int, options: SaveOptions) -> int:
-    if options.duration is None:
-        return carried_timing(frame, "duration")
-    if isinstance(options.duration, int):
-        return options.duration
-    if number < len(options.duration):
-        return options.duration[number]
-    if number == 0:
-        return 0
-    raise ValueError(f"{len(options.duration)} durations are too few: frame {number} has none")
+def _lossless_trial(options: SaveOptions, source: Source, codec: Codec, header: Header) -> bytes | None:
+    """The lossless file of a single picture, if it should be compared with what this codec makes of it."""
+    comparable = options.codec is None and isinstance(codec, WeighsErrors)
+    if not (comparable and lossless.can_encode(source.im) and looks_like_graphics(source.im)):
+        return None
+    header = header._replace(codec=LOSSLESS_CODEC, weights=WITHOUT_WEIGHTS)
+    return file_of(header, [code_lossless(source)], options)
 
 
-def _coded(picture: _Picture, codec: Codec, level: int) -> _Coded:
-    with chosen_threads():
-        payload = codec.encode(picture.planes, [level])[0]
-    return _Coded(payload, picture.mode, picture.alpha, picture.duration)
-
-
-def _file(header: Header, frames: Sequence[_Coded], options: SaveOptions) -> bytes:
-    chunks = _metadata_chunks(options)
-    if len(frames) > 1:
-        chunks.append(timing_chunk(Timing(options.loop, tuple(frame.duration for frame in frames))))
-    for number, (frame, alpha) in enumerate(zip(frames, _alphas(header, frames), strict=True)):
-        if number:
-            chunks.append(Chunk("FRAM", frame.payload.parameters))
-        if alpha is not None:
-            chunks.append(Chunk("ALPH", alpha))
-        chunks += (Chunk("DATA", section) for section in frame.payload.sections)
-    mode = common_mode([frame.mode for frame in frames])
-    return container.write(header._replace(mode=mode, parameters=frames[0].payload.parameters), chunks)
-
-
-def _alphas(header: Header, frames: Sequence[_Coded]) -> list[bytes | None]:
-    """The frames' alpha channels: if any has one, all have."""
-    alphas = [frame.alpha for frame in frames]
-    if None in alphas and any(alphas):
-        opaque = encode_alpha(_opaque(header.width, header.height))
-        return [opaque if alpha is None else alpha for alpha in alphas]
-    return alphas
-
-
-def _metadata_chunks(options: SaveOptions) -> list[Chunk]:
-    values = ((kind, getattr(options, name)) for kind, name in METADATA.items())
-    return [Chunk(kind, data) for kind, data in values if data is not None]
+def _worth_of_errors(im: Image.Image, payload: Payload, codec: Codec, level: int, header: Header) -> float:
+    """In bits, to this codec at this rate level, what the errors of a coded picture are worth."""
+    decoded = decode_colours(codec, payload, header, reduction=1)
+    return cast(WeighsErrors, codec).error_weight(level) * visible_squared_error(im, decoded)
 
 
 def _read_alpha(fp: BinaryIO, header: Header, entry: ChunkEntry | None, start: int) -> Image.Image | None:
@@ -245,19 +192,24 @@ def _read_alpha(fp: BinaryIO, header: Header, entry: ChunkEntry | None, start: i
     return decode_alpha(container.read_chunk(fp, entry, start), header.width, header.height)
 
 
-def _decode_colours(codec: Codec, payload: Payload, header: Header, reduction: int) -> Image.Image:
-    with decoding(header):
-        planes = codec.decode([payload], header.width, header.height, reduction)[0]
-    return from_planes(planes, header.mode)
-
-
-def _cannot_decode(header: Header, error: Exception) -> str:
-    return f"codec {header.codec} cannot decode this picture: {error}"
+def _decode_lossless(fp: BinaryIO, header: Header, chunks: Frame, start: int, tolerant: bool) -> Image.Image:
+    try:
+        if chunks.alpha is not None:
+            raise DamagedFileError(
+                "a lossless frame has its alpha channel in its section, and one beside it here"
+            )
+        payload = read_payload(fp, header, chunks, start)
+        return lossless.decode(payload, header.width, header.height, header.mode)
+    except DamagedFileError:
+        if not tolerant:
+            raise
+        return _grey((header.width, header.height), header.mode)
 
 
 def _reduced(header: Header, reduction: int) -> tuple[int, int]:
     return -(-header.width // reduction), -(-header.height // reduction)
 
 
-def _opaque(width: int, height: int) -> Image.Image:
-    return Image.new("L", (width, height), 255)
+def _grey(size: tuple[int, int], mode: str) -> Image.Image:
+    """What is shown for damaged colours: opaque, if the mode has alpha."""
+    return Image.new("L", size, _GREY).convert(mode)

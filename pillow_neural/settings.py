@@ -8,13 +8,15 @@ from numbers import Integral, Real
 
 from PIL import Image
 
-from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
+from pillow_neural.codecs.registry import LOSSLESS_CODEC, codec_info
 from pillow_neural.metadata import exif_of, profile_of, xmp_of
 from pillow_neural.timing import MAX_TIMING
 
 MIN_QUALITY = 0.05
 MAX_QUALITY = 2.0
 DEFAULT_QUALITY = 0.5
+
+_EXCLUDED = "a lossless picture has one size, and no {}: leave one of both out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,8 @@ class SaveOptions:
     Attributes:
         quality: nominal bits per pixel of a photograph, 0.05 to 2.0.
         target_size: the most bytes that the whole file may have; when given, it decides instead of `quality`.
-        codec: a registered codec name.
+        codec: a registered codec name; None for the default codec or, where that costs less, "lossless". Of
+            "lossless", which excludes `target_size`, `quality` is not used.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.
@@ -34,12 +37,12 @@ class SaveOptions:
 
     Raises:
         TypeError: quality, target_size, duration or loop is not a number, or codec not a string.
-        ValueError: a value is out of its range.
+        ValueError: a value is out of its range, or target_size given for the codec "lossless".
     """
 
     quality: float = DEFAULT_QUALITY
     target_size: int | None = None
-    codec: str = DEFAULT_CODEC
+    codec: str | None = None
     exif: bytes | None = None
     icc_profile: bytes | None = None
     xmp: bytes | None = None
@@ -50,7 +53,10 @@ class SaveOptions:
         check_quality(self.quality)
         if self.target_size is not None:
             check_target_size(self.target_size)
-        _check_codec(self.codec)
+        if self.codec is not None:
+            _check_codec(self.codec)
+        if self.codec == LOSSLESS_CODEC and self.target_size is not None:
+            raise ValueError(_EXCLUDED.format("target_size"))
         _check_duration(self.duration)
         check_timing("loop", self.loop)
 
@@ -60,19 +66,23 @@ def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
 
     Metadata that no keyword mentions is taken over from `im.info`, if it is what it should be; None leaves it
     out, and so does the conversion of CMYK or LAB for the ICC profile. The other keywords count as absent
-    when None. `loop` is taken over as well. Keywords of other formats are ignored, as in Pillow.
+    when None. `loop` is taken over as well. Keywords of other formats are ignored, as in Pillow. `lossless`
+    asks for the codec of this name.
 
     Raises:
-        TypeError, ValueError: a keyword is not what `SaveOptions` asks for, or quality and target_size are
-            both given.
+        TypeError, ValueError: a keyword is not what `SaveOptions` asks for, or two of quality, target_size
+            and lossless are given, or lossless and another codec.
     """
-    quality, target_size, codec, loop = map(keywords.get, ("quality", "target_size", "codec", "loop"))
+    quality, target_size, loop = map(keywords.get, ("quality", "target_size", "loop"))
+    codec = _codec_for(keywords.get("codec"), keywords.get("lossless"))
     if quality is not None and target_size is not None:
         raise ValueError("quality and target_size exclude each other: give one of them")
+    if quality is not None and codec == LOSSLESS_CODEC:
+        raise ValueError(_EXCLUDED.format("quality"))
     return SaveOptions(
         quality=DEFAULT_QUALITY if quality is None else check_quality(quality),
         target_size=None if target_size is None else check_target_size(target_size),
-        codec=DEFAULT_CODEC if codec is None else _check_codec(codec),
+        codec=codec,
         exif=exif_of(im, keywords),
         icc_profile=profile_of(im, keywords),
         xmp=xmp_of(im, keywords),
@@ -143,6 +153,18 @@ def _check_duration(value: object) -> int | tuple[int, ...] | None:
     if isinstance(value, (list, tuple)):
         return tuple(check_timing("duration", each) for each in value)
     return check_timing("duration", value)
+
+
+def _codec_for(codec: object, lossless: object) -> str | None:
+    """The codec that these keywords ask for."""
+    if not (lossless is None or isinstance(lossless, bool)):
+        raise TypeError(f"lossless must be True or False, not {type(lossless).__name__}")
+    name = None if codec is None else _check_codec(codec)
+    if not lossless:
+        return name
+    if name not in (None, LOSSLESS_CODEC):
+        raise ValueError(f"codec {name} is not lossless: leave codec or lossless out")
+    return LOSSLESS_CODEC
 
 
 def _check_codec(value: object) -> str:

@@ -22,7 +22,7 @@ from PIL import Image
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural import container
 from pillow_neural.binary import read_varint
-from pillow_neural.codecs.registry import codecs
+from pillow_neural.codecs.registry import LOSSLESS_CODEC, codecs
 from pillow_neural.container import Chunk
 from pillow_neural.weights import default_entry
 
@@ -64,8 +64,10 @@ _RECIPES = {
     **{f"{mode} frames": Recipe(mode, 3, {"duration": 40}) for mode in ("RGB", "RGBA")},
 }
 
-KINDS = [(codec.name, name) for codec in codecs() if default_entry(codec.name) for name in _RECIPES]
-"""Stills of every mode, metadata, and animations, of every codec that has weights: arguments of `kind`."""
+_CODECS = [codec.name for codec in codecs() if default_entry(codec.name) or codec.name == LOSSLESS_CODEC]
+
+KINDS = [(codec, name) for codec in _CODECS for name in _RECIPES]
+"""Stills of every mode, metadata, and animations, of every codec that can save: arguments of `kind`."""
 
 
 @cache

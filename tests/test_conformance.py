@@ -251,6 +251,12 @@ ROWS = [
     ),
 ]
 
+LOSSLESS = {
+    "quality": "bad: ValueError, 101: ValueError",
+    "colours under transparent pixels": "lost",
+}
+"""Where what is saved with lossless=True differs."""
+
 NOT_APPLICABLE = {
     "optional backend missing: accept() returns text": "torch is no option; missing weights are an OSError",
     "bomb check on seek to a larger frame": "all frames have the size in the header, checked at opening",
@@ -264,6 +270,15 @@ NOT_APPLICABLE = {
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.behaviour)
 def test_ours(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.check(Kit("NIC", tmp_path, monkeypatch)) == row.ours
+
+
+@pytest.mark.usefixtures("fake_codec")
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.check.__module__ != layers.__name__], ids=lambda row: row.behaviour
+)
+def test_ours_without_loss(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit("NIC", tmp_path, monkeypatch, {"lossless": True})
+    assert row.check(kit) == LOSSLESS.get(row.behaviour, row.ours)
 
 
 @pytest.mark.skipif(not PIL.__version__.startswith(PILLOW), reason=f"peers were compared in Pillow {PILLOW}")

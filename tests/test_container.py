@@ -307,7 +307,7 @@ def test_header_fields_are_checked(field: str, value: object) -> None:
 
 def test_worked_examples_of_the_specification() -> None:
     text = Path(container.__file__).with_name("FORMAT.md").read_text(encoding="utf-8")
-    still, animation = (
+    still, animation, _ = (
         bytes.fromhex("".join(line.split("#")[0] for line in example.splitlines()))
         for example in re.findall(r"```hex\n(.*?)```", text, flags=re.DOTALL)
     )

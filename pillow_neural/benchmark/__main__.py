@@ -12,6 +12,8 @@ from pillow_neural.benchmark.complexity import complexity
 from pillow_neural.benchmark.crops import compare, crop_sheet, encoder
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, CurveSet, load_published
 from pillow_neural.benchmark.full_report import CROP_BPPS, CROP_SIZE, Plan, Shown, write_full_report
+from pillow_neural.benchmark.graphics import measure_graphics
+from pillow_neural.benchmark.graphics_set import graphics_set
 from pillow_neural.benchmark.layers import measure_layers
 from pillow_neural.benchmark.maps import map_sheet
 from pillow_neural.benchmark.plot import draw_curves
@@ -108,6 +110,12 @@ def _maps(options: argparse.Namespace) -> None:
     map_sheet(options.pictures, options.codec, options.quality, options.width).save(options.output)
 
 
+def _graphics(options: argparse.Namespace) -> None:
+    options.output.mkdir(parents=True, exist_ok=True)
+    measure_graphics(graphics_set(options.photograph)).save(options.output)
+    print(options.output / "graphics.md")
+
+
 def _complexity(options: argparse.Namespace) -> None:
     with Image.open(options.picture) as picture:
         counts = complexity(options.codec, picture)
@@ -130,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_variants(commands.add_parser("variants", help="weights of one codec side by side, for an ablation"))
     _add_crops(commands.add_parser("crops", help="crops side by side: original, ours, AVIF, WebP"))
     _add_maps(commands.add_parser("maps", help="importance maps of pictures at several rates"))
+    _add_graphics(commands.add_parser("graphics", help="screenshots, drawings and icons, made on the spot"))
     _add_complexity(commands.add_parser("complexity", help="multiplications a pixel of a codec of ours"))
     _add_startup(commands.add_parser("startup", help="times to import the package and to open a header"))
     return parser
@@ -236,6 +245,17 @@ def _add_maps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality", type=float, nargs="+", default=[0.2, 0.8], help="as in Image.save")
     parser.add_argument("--width", type=_positive, default=288, help="of each map in pixels")
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
+
+
+def _add_graphics(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_graphics)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is written")
+    parser.add_argument(
+        "--photograph",
+        type=Path,
+        default=Path("examples/kodim23.png"),
+        help="a picture to paste and to dither, at least 400x300 (default: %(default)s)",
+    )
 
 
 def _add_complexity(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.convert import Converted, convert_all
 from pillow_neural.cli.files import NIC_SUFFIXES, UsageError
 from pillow_neural.cli.metadata import ignored_by, metadata_of
-from pillow_neural.codecs.registry import DEFAULT_CODEC, codecs
+from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codecs
 from pillow_neural.settings import DEFAULT_QUALITY, MAX_QUALITY, MIN_QUALITY
 
 _DETAILS = """Any picture that Pillow opens will do; animated ones (GIF, PNG, WebP, AVIF) stay animated. Exif,
@@ -25,6 +25,7 @@ _EXAMPLES = """\
   nic encode photo.png                                 photo.nic beside it
   nic encode photo.png -q 0.25 -o small.nic            about 0.25 bits per pixel
   nic encode holiday/ -r --target-size 50k -o out/     the whole tree, at most 50,000 bytes each
+  nic encode drawing.png --lossless                    every pixel as it was
   nic encode *.jpg --skip-existing                     what has not been encoded yet
   nic encode *.jpg --strip -o for-the-web/             without Exif, profile and XMP
   nic encode - < photo.png > photo.nic                 in a pipe
@@ -55,11 +56,16 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="BYTES",
         help="the most bytes that a file may have, such as 20k (20,000) or 1M (1,000,000)",
     )
+    rate.add_argument(
+        "--lossless",
+        action="store_true",
+        help=f"keep every pixel as it is; the same as --codec {LOSSLESS_CODEC}",
+    )
     command.add_argument(
         "--codec",
         choices=[codec.name for codec in codecs()],
-        default=DEFAULT_CODEC,
-        help="default: %(default)s",
+        help=f"default: {DEFAULT_CODEC} or, where a picture looks like graphics and costs less so, "
+        f"{LOSSLESS_CODEC}",
     )
     arguments.add_conversion(command, "pictures, patterns, or folders of pictures", ".nic")
 
@@ -83,7 +89,7 @@ def _encode(file: BinaryIO, options: argparse.Namespace) -> Converted:
         ignored = ignored_by(options)
         metadata = {key: value for key, value in metadata_of(im).items() if key not in ignored}
         keywords: dict[str, Any] = {
-            name: getattr(options, name) for name in ("quality", "target_size", "codec")
+            name: getattr(options, name) for name in ("quality", "target_size", "codec", "lossless")
         }
         keywords.update(dict.fromkeys(ignored))
         if "exif" in metadata and "exif" not in im.info:

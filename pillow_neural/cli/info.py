@@ -28,7 +28,7 @@ from pillow_neural.cli.files import (
 )
 from pillow_neural.cli.reasons import verdict
 from pillow_neural.cli.workers import check_device
-from pillow_neural.codecs.registry import codecs_with_maps
+from pillow_neural.codecs.registry import LOSSLESS_CODEC, codecs_with_maps
 from pillow_neural.container import METADATA
 from pillow_neural.layers import layer_sizes, whole_layers
 from pillow_neural.timing import read_timing
@@ -182,7 +182,7 @@ def _as_text(description: dict[str, Any]) -> str:
         f"  picture     {description['width']}x{description['height']}, mode {description['mode']}",
         *animation,
         f"  size        {description['bytes']:,} bytes, {description['bpp']:.4g} bits per pixel",
-        f"  codec       {description['codec']}, weights {description['weights']}, "
+        f"  codec       {description['codec']}, weights {_weights(description)}, "
         f"parameters {description['parameters'] or 'none'}",
         f"  metadata    {metadata or 'none'}",
         f"  checksums   {_checksums(description)}",
@@ -194,6 +194,10 @@ def _as_text(description: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _weights(description: dict[str, Any]) -> str:
+    return "none" if description["codec"] == LOSSLESS_CODEC else str(description["weights"])
 
 
 def _checksums(description: dict[str, Any]) -> str:

@@ -101,7 +101,7 @@ def _add_publish(below: Commands[argparse.ArgumentParser]) -> None:
         "prepare a weights file for the Hugging Face Hub, and upload it with --push",
         "Writes a folder with the safetensors file and its model card: licence, training facts, measured "
         "curve. For developers: facts are recorded in weights_manifest.toml in a clone of the repository.",
-        "  nic weights publish nic2026 --curve examples/report/results.json\n"
+        "  nic weights publish nic2026 --curve examples/report/kodak/results.json\n"
         "  nic weights publish nic2026 --push\n"
         "  nic weights publish nic2026 --revision 0123456789abcdef0123456789abcdef01234567\n",
     )

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class CodecInfo:
 
     Attributes:
         name: as in files and in `save(codec=...)`.
-        module: where `load(file) -> Codec` is found.
+        module: where `load(file) -> Codec` is found; of the codec without weights, `encode` and `decode`.
         title: one line for people.
         paper: what it implements.
         progressive: whether a prefix of the sections, at least the first two, decodes to a coarser picture.
@@ -109,4 +109,19 @@ class MapsImportance(Protocol):
 
         Raises:
             OSError: the payload is not what this codec writes for this size.
+        """
+
+
+@runtime_checkable
+class WeighsErrors(Protocol):
+    """What a codec that can be compared with lossless coding offers beside `Codec`."""
+
+    def error_weight(self, level: int) -> float:
+        """Bits that one squared level of error, of 0..255, in one of R, G and B of one pixel is worth.
+
+        The codec is made for the least bits + error_weight * sum of squared errors. A grey picture counts as
+        RGB, an error in it three times.
+
+        Args:
+            level: rate level 0..65535.
         """

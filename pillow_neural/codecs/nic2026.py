@@ -36,7 +36,12 @@ from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
-from pillow_neural.networks.transform_codec import HYPER_BLOCK, NetworkShape, TransformCodec
+from pillow_neural.networks.transform_codec import (
+    HYPER_BLOCK,
+    NetworkShape,
+    TransformCodec,
+    lambda_of_rate,
+)
 
 Symbols = npt.NDArray[np.int32]
 
@@ -103,6 +108,11 @@ class Nic2026:
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs; see the contract."""
         return self._calibration.level_of(bits_per_pixel)
+
+    def error_weight(self, level: int) -> float:
+        """What an error in a pixel is worth, as in training; see `contract.WeighsErrors`."""
+        weight_of_mse = lambda_of_rate(rate_positions([level], torch.device("cpu"))).item()
+        return weight_of_mse / (3 * 255**2)
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:

@@ -6,6 +6,12 @@ from pillow_neural.codecs.contract import CodecInfo
 
 DEFAULT_CODEC = "nic2026"
 
+LOSSLESS_CODEC = "lossless"
+"""The one codec that takes and gives whole pictures, without weights and torch: `codecs.lossless`."""
+
+WITHOUT_WEIGHTS = bytes(8)
+"""The weights id in files of that codec."""
+
 _CODECS = (
     CodecInfo(
         name="nic2026",
@@ -42,6 +48,12 @@ _CODECS = (
         title="few symbols in many channels, a context model over all of them, tuned for MS-SSIM",
         paper="Mentzer et al. 2018, arXiv 1801.04260",
         importance_map=True,
+    ),
+    CodecInfo(
+        name=LOSSLESS_CODEC,
+        module="pillow_neural.codecs.lossless",
+        title="no network: the lossless bitstream of WebP, for graphics",
+        paper="RFC 9649",
     ),
 )
 

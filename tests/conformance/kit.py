@@ -23,20 +23,23 @@ class Kit:
         format: Pillow's name for it.
         folder: an empty folder.
         monkeypatch: undone after the check.
+        keywords: of every save; None for those that are lossless, or nearly so, where the format can.
     """
 
     format: str
     folder: Path
     monkeypatch: pytest.MonkeyPatch
+    keywords: dict[str, Any] | None = None
 
     @property
     def suffix(self) -> str:
         return f".{self.format.lower()}"
 
     def save(self, im: Image.Image | None = None, target: Any = None, **keywords: Any) -> bytes:  # noqa: ANN401
-        """Save a picture, lossless where the format can, to bytes unless there is another target."""
+        """Save a picture to bytes, unless there is another target."""
         out = io.BytesIO() if target is None else target
-        options = _LOSSLESS.get(self.format, {}) | keywords
+        usual = _LOSSLESS.get(self.format, {}) if self.keywords is None else self.keywords
+        options = usual | keywords
         (im or picture()).save(out, format=self.format, **options)
         return out.getvalue() if target is None else b""
 
