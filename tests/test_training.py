@@ -18,6 +18,8 @@ from torch import Tensor, nn
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
+from pillow_neural.networks import prior
+from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training import export, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
@@ -196,18 +198,25 @@ def test_training_lowers_the_loss(
     assert np.mean(losses[-5:]) < 0.95 * losses[0]
 
 
-@pytest.mark.parametrize("as_coded", [False, True])
-def test_chosen_symbols_train_only_what_decodes(small_sampler: CropSampler, as_coded: bool) -> None:
-    network = RECIPE.build()
-    RECIPE.initialise(network, small_sampler)
-    pixels = small_sampler.batch(2).float() / 255
-    output = network(pixels, torch.tensor([0.3, 0.6]), as_coded)
-    (output.bits.sum() + output.reconstruction.square().sum()).backward()
-    trained = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    for analysis in ("analysis.linear.weight", "prior.hyper_analysis.0.weight"):
-        assert (analysis in trained) is not as_coded
-    assert {"prior.means.3.linear", "prior.scales.3.mix.weight", "prior.hyper_location"} <= trained
-    assert {"inverse_gains.log_gains", "synthesis.linear.weight"} <= trained
+def test_chosen_symbols_that_are_zero_do_not_pull_at_their_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    model = TransformCodec(replace(SMALL, latents=64)).prior
+    latents = torch.randn(1, 64, 8, 8).mul_(1.5).requires_grad_()
+    monkeypatch.setattr(model, "hyper_latents", lambda latents, rate: torch.zeros(1, SMALL.hyper, 2, 2))
+    chosen = []
+
+    def spy(residual: Tensor, weight: Tensor, bits_of: Callable[[Tensor], Tensor]) -> Tensor:
+        chosen.append(rate_distortion_round(residual, weight, bits_of))
+        return chosen[-1]
+
+    monkeypatch.setattr(prior, "rate_distortion_round", spy)
+    weight = torch.full((1, 64, 1, 1), 3.0)
+    decoded, bits = model(latents, torch.ones(1, 64, 1, 1), torch.tensor([0.5]), weight)
+    (bits.sum() + weight * (decoded - latents.detach()).square()).sum().backward()
+    zero = torch.stack(chosen).sum(dim=0) == 0
+    assert 0.1 < zero.float().mean() < 0.9
+    assert latents.grad is not None
+    assert torch.equal(latents.grad == 0, zero)
 
 
 def test_tables_follow_what_was_counted() -> None:

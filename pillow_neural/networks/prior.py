@@ -257,13 +257,12 @@ class PhasedPrior(nn.Module):
             unit: expected magnitude of each channel in steps, [B, C, 1, 1].
             rate: [B] in 0..1.
             error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1]. With it
-                symbols are chosen as the encoder does and the rate is theirs; for the gradient they, the
-                contexts made of them and the hyper-latents are constants, so that means and scales learn
-                what they do to these symbols. Without it symbols are rounded, straight through, and the rate
-                in training is that of noisy latents.
+                symbols are chosen as the encoder does and the rate is theirs. Their gradient is that of
+                what they stand for, and zero for those that are zero: a latent may move in the dead zone
+                and nothing follows, and where it leaves it, both choices cost the same. Without it symbols
+                are rounded, straight through, and the rate in training is that of noisy latents.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and error_weight is None):
-            hyper = self.hyper_latents(latents, rate)
+        hyper = self.hyper_latents(latents, rate)
         scale = torch.exp(self.hyper_log_scale)[:, None, None]
         bits = logistic_bits(_noisy(hyper), self.hyper_location[:, None, None], scale).sum(dim=(1, 2, 3))
         hyper = straight_through(hyper, torch.round(hyper))
@@ -282,10 +281,11 @@ class PhasedPrior(nn.Module):
                 return Quantised(symbols, straight_through(residual, symbols / unit))
             scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
             symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
-            coded = coded + symbols
-            return Quantised(symbols, symbols / unit)
+            residual = straight_through(residual * (symbols != 0), symbols / unit)
+            coded = coded + residual * unit
+            return Quantised(symbols, residual)
 
-        decoded = self.walk(hyper, unit, rate, quantise, constant_contexts=error_weight is not None)
+        decoded = self.walk(hyper, unit, rate, quantise)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
         coded = _noisy(coded) if error_weight is None else coded
         bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
@@ -297,7 +297,6 @@ class PhasedPrior(nn.Module):
         unit: Tensor,
         rate: Tensor,
         quantise: Quantiser,
-        constant_contexts: bool = False,
     ) -> Tensor:
         """Go through the phases: training, encoding and decoding differ in where symbols come from.
 
@@ -307,7 +306,6 @@ class PhasedPrior(nn.Module):
             rate: [B].
             quantise: called once a phase with its mask [C, 4h, 4w] (0 or 1), scale indices and normalised
                 means (zero where the mask is), both [B, C, 4h, 4w]; returns symbols, zero where the mask is.
-            constant_contexts: whether means get no gradient through the contexts of later ones.
 
         Returns:
             Decoded latents, normalised, [B, C, 4h, 4w].
@@ -321,8 +319,7 @@ class PhasedPrior(nn.Module):
         def step(phase: int) -> tuple[Tensor, Tensor]:
             mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate)
-            context = decoded.detach() if constant_contexts else decoded
-            mean = self.means[phase](mean_features, context, unit, rate).float() * mask
+            mean = self.means[phase](mean_features, decoded, unit, rate).float() * mask
             symbols, residual = quantise(mask, index, mean)
             return magnitudes + symbols.abs(), decoded + residual + mean
 

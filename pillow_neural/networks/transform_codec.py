@@ -101,11 +101,9 @@ class TransformCodec(nn.Module):
     def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.
 
-        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding. Then
-            only what decodes is trained: no gradient through chosen symbols tells the analysis what to do.
+        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not as_coded):
-            latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
+        latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
         weight = self.error_weight(rate) if as_coded else None
         decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
         return TrainingOutput(self.reconstruct(decoded, rate), bits)
