@@ -140,7 +140,7 @@ def labelled(image: Image.Image, label: str) -> Image.Image:
 def sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     """Rows of tiles that all have the size of the first."""
     width, height = rows[0][0].width + _GAP, rows[0][0].height + _GAP
-    whole = Image.new("RGB", (width * max(map(len, rows)) - _GAP, height * len(rows) - _GAP), "white")
+    whole = Image.new("RGB", (width * len(rows[0]) - _GAP, height * len(rows) - _GAP), "white")
     for down, row in enumerate(rows):
         for across, tile in enumerate(row):
             whole.paste(tile, (across * width, down * height))

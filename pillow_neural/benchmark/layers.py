@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pillow_neural.benchmark.codecs import encode, nic_codec, weights_measured
+from pillow_neural.benchmark.codecs import nic_codec, weights_measured
+from pillow_neural.benchmark.crops import encoder
 from pillow_neural.benchmark.curves import METRICS
 from pillow_neural.benchmark.metrics import ms_ssim, psnr
 from pillow_neural.benchmark.report import markdown_table
@@ -88,12 +89,14 @@ def measure_layers(codec: str, paths: Sequence[Path], quality: float | None = No
     """
     if not codec_info(codec).progressive:
         raise ValueError(f"codec {codec} is not progressive: its files have no layers")
-    environment = {**describe_environment(), **weights_measured(nic_codec(codec))}
+    ours = nic_codec(codec)
+    encode = encoder(ours)
+    environment = {**describe_environment(), **weights_measured(ours)}
     pictures = []
     for path in tqdm(paths, unit="picture"):
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-        data = _all_layers(image, codec) if quality is None else _saved(image, codec, quality)
+        data = _all_layers(image, codec) if quality is None else encode(image, quality)
         pictures.append(LayeredPicture(path.name, *image.size, list(_prefixes(image, data))))
     return LayerResults(codec, quality, environment, pictures)
 
@@ -107,10 +110,6 @@ def falls(picture: LayeredPicture) -> list[str]:
         for metric in METRICS
         if (new := getattr(after, metric.field)) < (old := getattr(before, metric.field))
     ]
-
-
-def _saved(image: Image.Image, codec: str, quality: float) -> bytes:
-    return encode(image, "NIC", {"codec": codec, "quality": quality})
 
 
 def _all_layers(image: Image.Image, name: str) -> bytes:

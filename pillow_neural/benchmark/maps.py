@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pillow_neural.benchmark.codecs import encode
-from pillow_neural.benchmark.crops import labelled, sheet
+from pillow_neural.benchmark.codecs import nic_codec
+from pillow_neural.benchmark.crops import encoder, labelled, sheet
 from pillow_neural.container import read_index
 from pillow_neural.importance import importance_picture
 
@@ -26,13 +26,14 @@ def map_sheet(paths: Sequence[Path], codec: str, qualities: Sequence[float], wid
         OSError: it has no weights, or a picture cannot be read.
     """
     rows = []
+    encode = encoder(nic_codec(codec))
     for path in paths:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
         size = (width, round(width * image.height / image.width))
         row = [labelled(image.resize(size), path.stem)]
         for quality in qualities:
-            data = encode(image, "NIC", {"codec": codec, "quality": quality})
+            data = encode(image, quality)
             file = io.BytesIO(data)
             shares = importance_picture(file, read_index(file))
             bpp = 8 * len(data) / (image.width * image.height)

@@ -87,14 +87,15 @@ def write_variants(ablation: Ablation, output: Path, jobs: int, reuse: Results |
     """
     output.mkdir(parents=True, exist_ok=True)
     entries, measured = [], []
+    others: list[CodecResult] = []
     for variant in ablation.variants:
         with weights_of(variant, ablation.codec) as entry:
-            *_, results = measure([nic_codec(ablation.codec)], list(ablation.pictures), jobs=jobs)
+            *_, results = measure(
+                [nic_codec(ablation.codec)], list(ablation.pictures), jobs=jobs, reuse=reuse
+            )
+        result, *others = results.codecs
         entries.append(entry)
-        measured.append(replace(results.codecs[0], name=variant.label))
-    if reuse is not None and reuse.pictures != results.pictures:
-        raise ValueError("the results to reuse hold other pictures")
-    others = [replace(other, reused=True) for other in (reuse.codecs if reuse else [])]
+        measured.append(replace(result, name=variant.label))
     everything = Results(results.pictures, [*measured, *others])
     everything.save(output / "results.json")
     draw_curves(everything, {}, output)
