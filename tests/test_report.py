@@ -193,17 +193,17 @@ def test_learning_gains_a_point_for_each_weights(tmp_path: Path) -> None:
     assert NIC2026 is not None
     assert NIC2026.training is not None
     weights, training = NIC2026.id.hex(), NIC2026.training
-    old = LearningPoint("nic2026", "0123456789abcdef", 1.0, 2.0, 60.0)
+    old = LearningPoint("nic2026", "0123456789abcdef", 1.0, 2.0, 60.0, None)
     ours = _result("nic", None, weights)
     cheaper = replace(ours, settings=[replace(each, bpp=0.8 * each.bpp) for each in ours.settings])
     points = with_measured([old], Results([], [_result("webp", None), cheaper]))
-    new = LearningPoint("nic2026", weights, training.minutes, training.megapixels, -20.0)
+    new = LearningPoint("nic2026", weights, training.minutes, training.megapixels, -20.0, -20.0)
     assert points == [old, new]
     save_learning(points, tmp_path / "learning.json")
     assert load_learning(tmp_path / "learning.json") == points
     assert with_measured(points, Results([], [_result("webp", None), ours])) == [
         old,
-        replace(new, bd_rate=0.0),
+        replace(new, psnr=0.0, msssim=0.0),
     ]
     assert with_measured(points, Results([], [ours])) == points
     assert load_learning(tmp_path / "missing.json") == []

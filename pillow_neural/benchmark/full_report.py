@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pillow_neural.benchmark.codecs import Codec, weights_measured
 from pillow_neural.benchmark.crops import Comparison, compare, crop_sheet, encoder
-from pillow_neural.benchmark.curves import CurveSet
+from pillow_neural.benchmark.curves import METRICS, CurveSet
 from pillow_neural.benchmark.learning import (
     LearningPoint,
     load_learning,
@@ -148,11 +148,13 @@ def _learn(output: Path, results: Results) -> list[LearningPoint]:
     points = with_measured(load_learning(file), results)
     if points:
         save_learning(points, file)
-        rates = rates_against_anchor(results)
-        draw_learning(
-            points, {name: rates[name] for name in ANCHORS if name in rates}, output / "learning.png"
-        )
+        across = {metric: _of_anchors(rates_against_anchor(results, metric)) for metric in METRICS}
+        draw_learning(points, across, output / "learning.png")
     return points
+
+
+def _of_anchors(rates: Mapping[str, float]) -> dict[str, float]:
+    return {name: rates[name] for name in ANCHORS if name in rates}
 
 
 def _find_shown(shown: Sequence[Shown], paths: Sequence[Path]) -> list[tuple[Path, Shown]]:

@@ -3,10 +3,11 @@
 Layout of learning.json:
 
     [{"codec": "nic2026", "weights": "996a680c7fbf75ce", "minutes": 221.5, "megapixels": 3827,
-      "bd_rate": -4.5}, ...]
+      "psnr": -4.5, "msssim": 3.5}, ...]
 
-weights is the id by which files name them, minutes and megapixels what training took and saw, bd_rate the
-bits more (+) or fewer (-) than WebP in per cent at equal PSNR, between WebP's 0.1 and 1 bits per pixel.
+weights is the id by which files name them, minutes and megapixels what training took and saw, psnr and
+msssim the bits more (+) or fewer (-) than WebP in per cent at equal PSNR and MS-SSIM, between WebP's 0.1 and
+1 bits per pixel; null where a codec is too far from WebP for that.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from pillow_neural.benchmark.bdrate import bd_rate
 from pillow_neural.benchmark.codecs import registered_name
-from pillow_neural.benchmark.curves import METRICS, measured_curves
+from pillow_neural.benchmark.curves import METRICS, Metric, measured_curves
 from pillow_neural.benchmark.report import ANCHORS, RATE_INTERVAL
 from pillow_neural.benchmark.results import CodecResult, Results
 from pillow_neural.weights import entry_of_id
@@ -26,13 +27,18 @@ LEARNING_ANCHOR = ANCHORS[0]
 
 @dataclass(frozen=True)
 class LearningPoint:
-    """One codec's weights: their id, minutes of training, megapixels seen, BD-rate in per cent."""
+    """One codec's weights: their id, minutes of training, megapixels seen, BD-rates in per cent."""
 
     codec: str
     weights: str
     minutes: float
     megapixels: float
-    bd_rate: float
+    psnr: float | None
+    msssim: float | None
+
+    def rate(self, metric: Metric) -> float | None:
+        """The BD-rate in one of METRICS."""
+        return {"psnr": self.psnr, "msssim": self.msssim}[metric.field]
 
 
 def load_learning(path: Path) -> list[LearningPoint]:
@@ -53,18 +59,18 @@ def save_learning(points: Sequence[LearningPoint], path: Path) -> None:
 
 def with_measured(points: Sequence[LearningPoint], results: Results) -> list[LearningPoint]:
     """The points, by codec and megapixels, with those of the weights that were measured added or renewed."""
-    rates = rates_against_anchor(results)
+    rates = [rates_against_anchor(results, metric) for metric in METRICS]
     by_weights = {(point.codec, point.weights): point for point in points}
     for codec in results.codecs:
-        point = _point(codec, rates[codec.name]) if codec.name in rates else None
+        point = _point(codec, *(rate.get(codec.name) for rate in rates))
         if point is not None:
             by_weights[point.codec, point.weights] = point
     return sorted(by_weights.values(), key=lambda point: (point.codec, point.megapixels))
 
 
-def rates_against_anchor(results: Results) -> dict[str, float]:
-    """BD-rates in PSNR of all codecs but the anchor, by name; those that can't be computed are missing."""
-    curves = {codec.name: measured_curves(codec)[METRICS[0]] for codec in results.codecs}
+def rates_against_anchor(results: Results, metric: Metric) -> dict[str, float]:
+    """BD-rates of all codecs but the anchor, by name; those that can't be computed are missing."""
+    curves = {codec.name: measured_curves(codec)[metric] for codec in results.codecs}
     anchor = curves.pop(LEARNING_ANCHOR, None)
     if anchor is None:
         return {}
@@ -72,12 +78,13 @@ def rates_against_anchor(results: Results) -> dict[str, float]:
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-def _point(measured: CodecResult, rate: float) -> LearningPoint | None:
-    """The point of a codec of ours, if its weights are in the manifest."""
-    if measured.format != "NIC":
+def _point(measured: CodecResult, psnr: float | None, msssim: float | None) -> LearningPoint | None:
+    """The point of a codec of ours, if its weights are in the manifest and there is a BD-rate."""
+    if measured.format != "NIC" or psnr is msssim is None:
         return None
     name, weights = registered_name(measured.settings[0].args), str(measured.environment["weights"])
     entry = entry_of_id(name, bytes.fromhex(weights))
     if entry is None or entry.training is None:
         return None
-    return LearningPoint(name, weights, entry.training.minutes, entry.training.megapixels, round(rate, 2))
+    rounded = (None if rate is None else round(rate, 2) for rate in (psnr, msssim))
+    return LearningPoint(name, weights, entry.training.minutes, entry.training.megapixels, *rounded)

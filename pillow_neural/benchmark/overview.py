@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pillow_neural.benchmark.bdrate import bd_rate
 from pillow_neural.benchmark.codecs import PEERS, available_peers
-from pillow_neural.benchmark.curves import ALL_METRICS, CurveSet
+from pillow_neural.benchmark.curves import ALL_METRICS, METRICS, CurveSet
 from pillow_neural.benchmark.learning import LEARNING_ANCHOR, LearningPoint
 from pillow_neural.benchmark.report import (
     RATE_INTERVAL,
@@ -157,21 +157,21 @@ def _speed_row(row: SpeedRow) -> list[str]:
 
 
 def _learning_section(points: Sequence[LearningPoint]) -> str:
-    header = ["codec", "weights", "minutes", "megapixels", f"bits against {LEARNING_ANCHOR}"]
+    header = ["codec", "weights", "minutes", "megapixels", *(metric.name for metric in METRICS)]
     table = [
         [
             point.codec,
             f"`{point.weights}`",
             f"{point.minutes:.0f}",
             f"{point.megapixels:.0f}",
-            f"{point.bd_rate:+.1f} %",
+            *("" if (rate := point.rate(m)) is None else f"{rate:+.1f} %" for m in METRICS),
         ]
         for point in points
     ]
     lines = [
         "## Learning curves",
         "",
-        f"Bits more (+) or fewer (-) than {LEARNING_ANCHOR} at equal PSNR, after so much training.",
+        f"Bits more (+) or fewer (-) than {LEARNING_ANCHOR} at equal quality, after so much training.",
         "",
         "![Learning curves](learning.png)",
         "",

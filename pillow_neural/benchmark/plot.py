@@ -29,51 +29,55 @@ def draw_curves(results: Results, published: Mapping[str, CurveSet], folder: Pat
     return [_draw_metric(metric, lines, folder / f"{metric.field}.png") for metric in drawn]
 
 
-def draw_learning(points: Iterable[LearningPoint], others: Mapping[str, float], path: Path) -> None:
+def draw_learning(
+    points: Iterable[LearningPoint], others: Mapping[Metric, Mapping[str, float]], path: Path
+) -> None:
     """Write a PNG of the BD-rates of each codec's weights against the megapixels that training saw.
 
-    others are BD-rates of codecs that don't learn, by name, drawn as lines across. Raises ImportError when
-    matplotlib isn't installed.
+    others are BD-rates of codecs that don't learn, by name, drawn as lines across, for each metric to draw.
+    Raises ImportError when matplotlib isn't installed.
     """
-    figure, axes = _figure(9, 5.5)
     curves: dict[str, list[LearningPoint]] = {}
-    for point in points:
+    for point in sorted(points, key=lambda point: point.megapixels):
         curves.setdefault(point.codec, []).append(point)
-    for codec, reached in curves.items():
-        reached.sort(key=lambda point: point.megapixels)
-        seen, rates = zip(*((point.megapixels, point.bd_rate) for point in reached), strict=True)
-        axes.plot(seen, rates, linewidth=2.5, marker="o", label=codec)
-    for number, (name, rate) in enumerate({LEARNING_ANCHOR: 0.0, **others}.items(), start=len(curves)):
-        axes.axhline(rate, color=f"C{number}", linewidth=1.2, linestyle="--", label=name)
-    axes.set(xscale="log", xlabel="megapixels seen in training")
-    axes.set(ylabel=f"bits more than {LEARNING_ANCHOR} at equal PSNR (%)")
-    _finish(figure, axes, path)
+    figure, panels = _figure(7 * len(others), 5.5, len(others))
+    for axes, (metric, across) in zip(panels, others.items(), strict=True):
+        for number, (codec, reached) in enumerate(curves.items()):
+            seen = [(p.megapixels, rate) for p in reached if (rate := p.rate(metric)) is not None]
+            if seen:
+                axes.plot(*zip(*seen, strict=True), f"C{number}o-", linewidth=2.5, label=codec)
+        for number, (name, rate) in enumerate({LEARNING_ANCHOR: 0.0, **across}.items(), start=len(curves)):
+            axes.axhline(rate, color=f"C{number}", linewidth=1.2, linestyle="--", label=name)
+        axes.set(xscale="log", xlabel="megapixels seen in training")
+        axes.set(ylabel=f"bits more than {LEARNING_ANCHOR} at equal {metric.name} (%)")
+    _finish(figure, panels, path)
 
 
 def _draw_metric(metric: Metric, lines: Iterable[_Line], path: Path) -> Path:
-    figure, axes = _figure(10, 7.5)
+    figure, (axes,) = _figure(10, 7.5)
     for number, (label, curves, style) in enumerate(lines):
         if metric in curves:
             rates, qualities = _shown(curves[metric])
             axes.plot(rates, qualities, color=f"C{number}", label=label, **style)
     axes.set(xlabel="bits per pixel", ylabel=f"{metric.name} (dB)", xlim=(0, _MAX_BPP))
-    _finish(figure, axes, path)
+    _finish(figure, [axes], path)
     return path
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    """A matplotlib figure of so many inches with one panel, for PNG files."""
+def _figure(width: float, height: float, panels: int = 1) -> tuple[Any, list[Any]]:
+    """A matplotlib figure of so many inches with panels side by side, for PNG files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
-def _finish(figure: Any, axes: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib has no types
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best")
+def _finish(figure: Any, panels: Iterable[Any], path: Path) -> None:  # noqa: ANN401 - matplotlib has no types
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.legend(loc="best")
     figure.savefig(path, dpi=100)
 
 
