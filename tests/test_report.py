@@ -13,8 +13,15 @@ from pillow_neural.benchmark import codecs, crops, full_report, page, speed
 from pillow_neural.benchmark.__main__ import main
 from pillow_neural.benchmark.codecs import Codec, find_codec, nic_codec
 from pillow_neural.benchmark.crops import Coded, Comparison
-from pillow_neural.benchmark.curves import ALL_METRICS, measured_curves
-from pillow_neural.benchmark.learning import LearningPoint, load_learning, save_learning, with_measured
+from pillow_neural.benchmark.curves import ALL_METRICS, METRICS, measured_curves
+from pillow_neural.benchmark.learning import (
+    Goal,
+    LearningPoint,
+    extrapolated,
+    load_learning,
+    save_learning,
+    with_measured,
+)
 from pillow_neural.benchmark.metrics import HAS_NLPD
 from pillow_neural.benchmark.page import LIMIT, write_page
 from pillow_neural.benchmark.report import write_report
@@ -207,6 +214,24 @@ def test_learning_gains_a_point_for_each_weights(tmp_path: Path) -> None:
     ]
     assert with_measured(points, Results([], [ours])) == points
     assert load_learning(tmp_path / "missing.json") == []
+
+
+def test_learning_is_extrapolated_over_the_logarithm() -> None:
+    psnr, msssim = METRICS
+    points = [LearningPoint("nic2026", "", 1.0, 100.0 * 2**n, 20.0 - 10 * n, None) for n in range(3)]
+    assert extrapolated(points, psnr, -30.0) == pytest.approx(100 * 2**5)
+    assert extrapolated(points, msssim, -30.0) is None
+    assert extrapolated(points[:1], psnr, -30.0) is None
+    assert extrapolated([points[0], replace(points[1], psnr=30.0)], psnr, -30.0) is None
+
+
+def test_a_goal_against_another_codec_is_one_against_the_anchor() -> None:
+    webp, cheaper = _result("webp", None), _result("avif", None)
+    cheaper = replace(cheaper, settings=[replace(each, bpp=0.8 * each.bpp) for each in cheaper.settings])
+    goal = Goal(METRICS[0], "avif", -10)
+    assert goal.against_anchor(Results([], [webp, cheaper])) == pytest.approx(-28)
+    assert goal.against_anchor(Results([], [webp])) is None
+    assert replace(goal, other="webp").against_anchor(Results([], [webp])) == pytest.approx(-10)
 
 
 def test_speed_is_measured_in_processes_of_their_own(sets: tuple[Path, Path], tmp_path: Path) -> None:

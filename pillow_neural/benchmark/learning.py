@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pillow_neural.benchmark.bdrate import bd_rate
 from pillow_neural.benchmark.codecs import registered_name
 from pillow_neural.benchmark.curves import METRICS, Metric, measured_curves
@@ -23,6 +25,32 @@ from pillow_neural.benchmark.results import CodecResult, Results
 from pillow_neural.weights import entry_of_id
 
 LEARNING_ANCHOR = ANCHORS[0]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """So many per cent of bits more or fewer than another codec, at equal quality in a metric."""
+
+    metric: Metric
+    other: str
+    percent: float
+
+    def against_anchor(self, results: Results) -> float | None:
+        """The goal in per cent against LEARNING_ANCHOR; None where `other` was not measured."""
+        others = {LEARNING_ANCHOR: 0.0, **rates_against_anchor(results, self.metric)}
+        if self.other not in others:
+            return None
+        return (100 + self.percent) * (100 + others[self.other]) / 100 - 100
+
+
+_PSNR, _MS_SSIM = METRICS
+GOALS = {
+    "toderici2016": Goal(_MS_SSIM, "webp", 34),
+    "johnston2018": Goal(_MS_SSIM, "webp", -23),
+    "mentzer2018": Goal(_MS_SSIM, "webp", -45.5),
+    "nic2026": Goal(_PSNR, "avif", -10),
+}
+"""What codecs are to reach: those of papers what the papers did, computed from their curves."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,19 @@ def with_measured(points: Sequence[LearningPoint], results: Results) -> list[Lea
         if point is not None:
             by_weights[point.codec, point.weights] = point
     return sorted(by_weights.values(), key=lambda point: (point.codec, point.megapixels))
+
+
+def extrapolated(points: Sequence[LearningPoint], metric: Metric, rate: float) -> float | None:
+    """Megapixels at which a codec would reach a BD-rate, None where its points do not tell.
+
+    A straight line over the logarithm of megapixels, of least squares: for many doublings a guess.
+    """
+    known = [(point.megapixels, reached) for point in points if (reached := point.rate(metric)) is not None]
+    if len(known) < 2:
+        return None
+    seen, rates = np.array(known).T
+    slope, start = np.polyfit(np.log2(seen), rates, 1)
+    return None if slope >= 0 else float(2 ** ((rate - start) / slope))
 
 
 def rates_against_anchor(results: Results, metric: Metric) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pillow_neural.benchmark.bdrate import bd_rate
 from pillow_neural.benchmark.codecs import PEERS, available_peers
 from pillow_neural.benchmark.curves import ALL_METRICS, METRICS, CurveSet
-from pillow_neural.benchmark.learning import LEARNING_ANCHOR, LearningPoint
+from pillow_neural.benchmark.learning import GOALS, LEARNING_ANCHOR, Goal, LearningPoint, extrapolated
 from pillow_neural.benchmark.report import (
     RATE_INTERVAL,
     anchors_with,
@@ -46,7 +46,7 @@ class Overview:
         if self.is_shown:
             parts.append(_CROPS)
         if self.learning:
-            parts.append(_learning_section(self.learning))
+            parts.append(_learning_section(self.learning, self.sets[0].results))
         return "\n".join(parts)
 
 
@@ -156,7 +156,7 @@ def _speed_row(row: SpeedRow) -> list[str]:
     ]
 
 
-def _learning_section(points: Sequence[LearningPoint]) -> str:
+def _learning_section(points: Sequence[LearningPoint], results: Results) -> str:
     header = ["codec", "weights", "minutes", "megapixels", *(metric.name for metric in METRICS)]
     table = [
         [
@@ -177,5 +177,23 @@ def _learning_section(points: Sequence[LearningPoint]) -> str:
         "",
         *markdown_table(header, table, texts=2),
         "",
+        *filter(None, (_outlook(codec, goal, points, results) for codec, goal in GOALS.items())),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def _outlook(codec: str, goal: Goal, points: Sequence[LearningPoint], results: Results) -> str:
+    """A line on when a codec will reach its goal, "" for one without a known goal or training."""
+    own = [point for point in points if point.codec == codec]
+    rate = goal.against_anchor(results)
+    if rate is None or not own:
+        return ""
+    start = f"- {codec} is to reach {goal.percent:+g} % against {goal.other} in {goal.metric.name}"
+    reached = own[-1].rate(goal.metric)
+    if reached is not None and reached <= rate:
+        return f"{start}, and has."
+    megapixels = extrapolated(own, goal.metric, rate)
+    if megapixels is None:
+        return f"{start}; its points don't tell when."
+    hours = megapixels * own[-1].minutes / own[-1].megapixels / 60
+    return f"{start}: extrapolated, after {megapixels:,.0f} megapixels, {hours:,.0f} hours of such training."
