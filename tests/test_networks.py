@@ -185,6 +185,25 @@ def test_packed_network_computes_the_same_integers() -> None:
             assert torch.equal(again, again.round())
 
 
+def test_eight_bits_are_within_half_a_step_and_pack_into_the_same_again() -> None:
+    torch.manual_seed(0)
+    network, copy = TransformCodec(SMALL), TransformCodec(SMALL)
+    name, other = "analysis.blocks.0.first.weight", "analysis.linear.weight"
+    weight = network.get_parameter(name)
+    with torch.no_grad():
+        weight[0], weight[1] = 0, 1e-6 * weight[1]
+    tensors = pack(network, ["blocks."])
+    assert tensors[name].dtype == torch.int8
+    assert tensors[other].dtype == torch.float16
+    assert tensors["analysis.blocks.0.first.bias"].dtype == torch.float16
+    unpack(copy, tensors)
+    error = (copy.get_parameter(name) - weight).flatten(1).abs().amax(dim=1)
+    assert (error <= weight.flatten(1).abs().amax(dim=1) / 250).all()
+    assert error[2:].min() > 0
+    again = pack(copy, ["blocks."])
+    assert all(torch.equal(again[key], value) for key, value in tensors.items())
+
+
 def test_thawed_network_computes_the_same_and_learns_again() -> None:
     torch.manual_seed(0)
     network, copy = TransformCodec(SMALL), TransformCodec(SMALL)

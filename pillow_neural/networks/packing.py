@@ -1,8 +1,12 @@
-"""Network <-> tensors of a weights file: floats in 16 bits, integer layers as their integers."""
+"""Network <-> tensors of a weights file: floats in 16 or 8 bits, integer layers as their integers.
+
+    "name" float16                                 or, for what a recipe says can be coarser,
+    "name" int8 [outputs, ...] * "name.step" bfloat16 [outputs]
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -11,6 +15,9 @@ from torch import Tensor, nn
 from pillow_neural.networks.integer import IntegerLayer
 
 Network = TypeVar("Network", bound=nn.Module)
+
+STEPS = 127
+"""Of 8-bit weights, to each side of zero."""
 
 
 def channels_last(network: Network) -> Network:
@@ -21,12 +28,21 @@ def channels_last(network: Network) -> Network:
     return network
 
 
-def pack(network: nn.Module) -> dict[str, Tensor]:
-    """Everything that `unpack` needs, as contiguous CPU tensors."""
+def pack(network: nn.Module, eight_bits: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Everything that `unpack` needs, as contiguous CPU tensors.
+
+    Args:
+        network: of any kind; what was unpacked packs into the same tensors again.
+        eight_bits: name fragments of kernels and matrices to store in 8 bits, a step for each output.
+    """
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
-        if not isinstance(module, IntegerLayer):
+        if isinstance(module, IntegerLayer):
+            continue
+        if value.dim() > 1 and any(fragment in name for fragment in eight_bits):
+            tensors[name], tensors[f"{name}.step"] = _in_steps(value.cpu())
+        else:
             tensors[name] = value.half().cpu().contiguous()
     for name, module in network.named_modules():
         if isinstance(module, IntegerLayer):
@@ -44,11 +60,29 @@ def unpack(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     floats: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
-        floats[name] = value if isinstance(module, IntegerLayer) else tensors[name].to(torch.float32)
+        floats[name] = value if isinstance(module, IntegerLayer) else _float(tensors, name)
     network.load_state_dict(floats)
     for name, module in network.named_modules():
         if isinstance(module, IntegerLayer):
             module.freeze(*(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+
+
+def _in_steps(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest multiples, int8, of one step for each output, bfloat16: small ones are as exact."""
+    largest = weight.flatten(1).abs().amax(dim=1)
+    step = (largest / STEPS).bfloat16().clamp_min(torch.finfo(torch.bfloat16).tiny)
+    multiples = (weight / _along_outputs(step, weight)).round().clamp(-STEPS, STEPS)
+    return multiples.to(torch.int8).contiguous(), step
+
+
+def _float(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    value = tensors[name].float()
+    step = tensors.get(f"{name}.step")
+    return value if step is None else value * _along_outputs(step, value)
+
+
+def _along_outputs(step: Tensor, weight: Tensor) -> Tensor:
+    return step.float().reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def thaw(network: nn.Module) -> None:

@@ -26,6 +26,9 @@ from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
 
+EIGHT_BITS = ("prior.means", ".blocks.")
+"""6.1 of 8.4 million parameters; 0.1 % more bits."""
+
 STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
 CALIBRATION_POINTS = 13
@@ -69,7 +72,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     """Everything `nic2026.load` needs, measured on the weights as they are stored."""
     assert isinstance(network, TransformCodec)
     largest = prove_exact(network)
-    tensors = pack(network)
+    tensors = pack(network, EIGHT_BITS)
     stored = TransformCodec(network.shape)
     unpack(stored, tensors)
     prior = stored.prior
