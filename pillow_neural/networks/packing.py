@@ -1,7 +1,6 @@
 """Network <-> tensors of a weights file: floats in 16 or 8 bits, integer layers as their integers.
 
-    "name" float16                                 or, for what a recipe says can be coarser,
-    "name" int8 [outputs, ...] * "name.step" bfloat16 [outputs]
+What has 8 bits is "name", int8 [outputs, ...], times "name.step", bfloat16 [outputs].
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ def pack(network: nn.Module, eight_bits: Sequence[str] = ()) -> dict[str, Tensor
 
     Args:
         network: of any kind; what was unpacked packs into the same tensors again.
-        eight_bits: name fragments of kernels and matrices to store in 8 bits, a step for each output.
+        eight_bits: name fragments of kernels to store in 8 bits, a step for each output.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
         if isinstance(module, IntegerLayer):
             continue
-        if value.dim() > 1 and any(fragment in name for fragment in eight_bits):
+        if value.dim() == 4 and any(fragment in name for fragment in eight_bits):
             tensors[name], tensors[f"{name}.step"] = _in_steps(value.cpu())
         else:
             tensors[name] = value.half().cpu().contiguous()

@@ -1,8 +1,7 @@
 """Weights file of li2018: contexts, tables, calibration, and what contexts and map are worth, in this order.
 
-Each stage uses what is stored of the ones before it: floats rounded to 16 bits, integers frozen. The
-contexts are trained on the maps and bits of CONTEXT_CROPS crops at random rate levels, a step of a context
-at a time.
+Each stage uses what is stored of the ones before it: floats rounded, integers frozen. The contexts are
+trained on the maps and bits of CONTEXT_CROPS crops at random rate levels, a step of a context at a time.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 LOG = logging.getLogger(__name__)
 
 SEED = 1703
+EIGHT_BITS = ("_block.", ".mix.", ".down.", "synthesis.head.")
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 640
 POOL_BATCH = 16
@@ -66,13 +66,12 @@ def pack_li2018(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pix
     assert isinstance(network, CodecNetwork)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stored = CodecNetwork(network.shape).to(device).eval()
-    floats = {name: value.half().float() for name, value in network.transforms.state_dict().items()}
-    stored.transforms.load_state_dict(floats)
+    unpack(stored.transforms, pack(network.transforms, EIGHT_BITS))
     pool = coded_crops(stored, sampler.with_crop(CONTEXT_CROP, SEED))
     train_context(stored.map_context, pool.map_planes(), pool.map_sides(), MAP_STEPS)
     train_context(stored.bit_context, pool.bits, pool.bit_sides(), BIT_STEPS)
     largest = prove_exact(stored)
-    tensors = pack(stored)
+    tensors = pack(stored, EIGHT_BITS)
     unpack(stored, tensors)
     tables = tables_of(priors(), counted(stored, pool))
     codec = Li2018(stored, tables, RateCalibration(), device)

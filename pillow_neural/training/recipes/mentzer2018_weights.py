@@ -1,8 +1,7 @@
 """Weights file of mentzer2018: context, tables, calibration, and what the context is worth, in this order.
 
-Each stage uses what is stored of the ones before it: floats rounded to 16 bits, integers frozen. The
-context model has been trained together with the rest; here it is fitted to the symbols that the finished
-encoder gives.
+Each stage uses what is stored of the ones before it: floats rounded, integers frozen. The context model has
+been trained together with the rest; here it is fitted to the symbols that the finished encoder gives.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 LOG = logging.getLogger(__name__)
 
 SEED = 1801
+EIGHT_BITS = (".trunk.",)
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 480
 POOL_BATCH = 16
@@ -70,12 +70,12 @@ def pack_mentzer2018(network: nn.Module, sampler: CropSampler, held_out: Sequenc
     assert isinstance(network, Mentzer2018Network)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stored = Mentzer2018Network(network.shape).to(device)
-    unpack(stored, pack(network))
+    unpack(stored, pack(network, EIGHT_BITS))
     thaw(stored)
     pool = coded_crops(stored, sampler.with_crop(CONTEXT_CROP, SEED))
     train_context(stored.context, pool)
     largest = prove_exact(stored.context)
-    tensors = pack(stored)
+    tensors = pack(stored, EIGHT_BITS)
     unpack(stored, tensors)
     lengths = [len(entries) for entries in priors()]
     tables = tables_of(priors(), count(_sections(stored.context, pool), lengths))

@@ -1,6 +1,6 @@
 """Weights file of a recurrent codec: targets, context network, tables, calibration, in this order.
 
-Each stage uses what is stored of the ones before it: floats rounded to 16 bits, integers frozen. The context
+Each stage uses what is stored of the ones before it: floats rounded, integers frozen. The context
 network is trained on the bits of CONTEXT_CROPS crops, coded as pictures are: with the sign for a binarizer
 and at all rate levels, with a fixed number of iterations and, where the codec has spatially adaptive bit
 rates, for half of the crops with those.
@@ -29,6 +29,7 @@ from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 
 SEED = 1608
+EIGHT_BITS = ("stack.units",)
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 640
 POOL_BATCH = 16
@@ -46,13 +47,13 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     assert isinstance(network, CodecNetwork)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stored = CodecNetwork(network.shape).to(device).eval()
-    stored.loop.load_state_dict({name: v.half().float() for name, v in network.loop.state_dict().items()})
+    unpack(stored.loop, pack(network.loop, EIGHT_BITS))
     crops = sampler.with_crop(CONTEXT_CROP, SEED)
     calibration = Calibration(target_range(stored.loop, crops.batch(POOL_BATCH)), [], [], [])
     pool = coded_crops(stored, calibration, crops)
     train_context(stored.context, pool)
     largest = prove_exact(stored.context)
-    tensors = pack(stored)
+    tensors = pack(stored, EIGHT_BITS)
     unpack(stored, tensors)
     tables = tables_of(priors(network.shape.iterations), counted(stored.context, pool))
     calibration = calibrate(stored, tables, calibration, held_out[:CALIBRATION_PICTURES])
