@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -293,3 +294,22 @@ def test_manifest_entry_is_readable_toml() -> None:
     assert table["size"] == 3
     assert table["sha256"].startswith("ba7816bf")
     assert table["training_steps"] == 7
+
+
+def test_an_outlier_is_limited_for_its_own_parameter_alone() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(4)) for _ in range(3)]
+    clipper = loop.GradientClipper(parameters)
+
+    def clipped(*norms: float | None) -> list[float]:
+        for parameter, norm in zip(parameters, norms, strict=True):
+            parameter.grad = None if norm is None else torch.full((4,), norm / 2)
+        clipper.clip()
+        return [0.0 if p.grad is None else p.grad.norm().item() for p in parameters]
+
+    assert clipped(1.0, 100.0, 0.0) == [1.0, 100.0, 0.0]
+    assert clipped(50.0, 100.0, 3.0) == pytest.approx([loop.CLIP_FACTOR, 100.0, 3.0])
+    assert clipped(1.0, None, 3.0) == [1.0, 0.0, 3.0]
+    assert clipped(1.0, 150.0, 3.0) == [1.0, 150.0, 3.0]
+    parameters[0].grad = torch.full((4,), torch.nan)
+    assert not math.isfinite(clipper.clip())
+    assert clipped(1.0, 100.0, 3.0) == [1.0, 100.0, 3.0]

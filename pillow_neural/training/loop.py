@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ HOLD = 0.15
 FINAL_RATE = 0.01
 WARM_UP_STEPS = 200
 EMA_DECAY = 0.998
-CLIP_NORM = 0.5
+CLIP_FACTOR = 2.0
 LOG_SECONDS = 30.0
 CHECKPOINT_SECONDS = 150.0
 SLOW_FACTOR = 0.1
@@ -70,6 +71,32 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return None
 
 
+class GradientClipper:
+    """Limits each parameter's gradient to CLIP_FACTOR times its own usual norm.
+
+    One limit for all would let the parameters with the largest gradients scale those of all others, by
+    another factor in each step: Adam takes the steps in which they are spared as outliers and goes far.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = list(parameters)
+        self._usual = [0.0] * len(self._parameters)
+
+    @torch.no_grad()
+    def clip(self) -> float:
+        """Scale the gradients; returns their joint norm before."""
+        gradients = {n: p.grad for n, p in enumerate(self._parameters) if p.grad is not None}
+        norms = torch.stack(torch._foreach_norm(list(gradients.values()))).tolist()
+        for (number, gradient), norm in zip(gradients.items(), norms, strict=True):
+            limit = CLIP_FACTOR * (self._usual[number] or norm)
+            if norm > limit:
+                gradient.mul_(limit / norm)
+            if math.isfinite(norm):
+                before = self._usual[number] or norm
+                self._usual[number] = min(norm, limit) + USUAL_NORM_DECAY * (before - min(norm, limit))
+        return math.hypot(*norms)
+
+
 class Trainer:
     """Network, optimiser, EMA and counters of one run; save and load keep them together."""
 
@@ -91,6 +118,7 @@ class Trainer:
         self.caution = 1.0
         self.has_checkpoint = False
         self._usual_norm = math.inf
+        self._clipper = GradientClipper(self.network.parameters())
 
     def checkpoint(self) -> None:
         """Write network, EMA, optimiser and counters to the folder, atomically."""
@@ -144,7 +172,7 @@ class Trainer:
             result = self.recipe.step(self.network, batch.to(self.options.device), random)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM).item()
+        norm = self._clipper.clip()
         if self._is_usual(norm):
             self.optimiser.step()
         self.steps += 1
