@@ -48,7 +48,7 @@ def recipe_for(shape: Mentzer2018Shape) -> Recipe:
         initialise=initialise,
         step=step,
         pack=pack_mentzer2018,
-        slow=("linear",),
+        slow=("linear", "tail"),
         crop=CROP,
         batch=BATCH,
     )
