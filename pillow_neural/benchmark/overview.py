@@ -178,15 +178,16 @@ def _learning_section(points: Sequence[LearningPoint], results: Results) -> str:
         *markdown_table(header, table, texts=2),
         "",
         *filter(None, (_outlook(codec, goal, points, results) for codec, goal in GOALS.items())),
+        "",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _outlook(codec: str, goal: Goal, points: Sequence[LearningPoint], results: Results) -> str:
     """A line on when a codec will reach its goal, "" for one without a known goal or training."""
     own = [point for point in points if point.codec == codec]
-    rate = goal.against_anchor(results)
-    if rate is None or not own:
+    rate = goal.against_anchor(results) if own else None
+    if rate is None:
         return ""
     start = f"- {codec} is to reach {goal.percent:+g} % against {goal.other} in {goal.metric.name}"
     reached = own[-1].rate(goal.metric)
