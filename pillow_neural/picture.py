@@ -65,7 +65,7 @@ def encode_frames(frames: Iterable[Image.Image], options: SaveOptions) -> bytes:
         return file_of(header, [code_lossless(source) for source in prepared], options)
 
     name = options.codec or DEFAULT_CODEC
-    entry = loading.weights_for_saving(name)
+    entry = loading.weights_for_saving(name, options.tune)
     codec = loading.load_codec(entry, device())
     header = header._replace(codec=name, weights=entry.id)
     planes = planes_of(prepared, codec_info(name).grey)

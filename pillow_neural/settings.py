@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 from PIL import Image
 
-from pillow_neural.codecs.registry import LOSSLESS_CODEC, codec_info
+from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codec_info
 from pillow_neural.metadata import exif_of, profile_of, xmp_of
 from pillow_neural.timing import MAX_TIMING
 
@@ -28,6 +28,7 @@ class SaveOptions:
         target_size: the most bytes that the whole file may have; when given, it decides instead of `quality`.
         codec: a registered codec name; None for the default codec or, where that costs less, "lossless". Of
             "lossless", which excludes `target_size`, `quality` is not used.
+        tune: what the codec's weights are best in, "psnr" or "ssim" of the default codec; None for its own.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.
@@ -36,13 +37,15 @@ class SaveOptions:
         loop: how often the frames are shown, 0 for ever, to 2**31 - 1.
 
     Raises:
-        TypeError: quality, target_size, duration or loop is not a number, or codec not a string.
-        ValueError: a value is out of its range, or target_size given for the codec "lossless".
+        TypeError: quality, target_size, duration or loop is not a number, or codec or tune not a string.
+        ValueError: a value is out of its range, target_size given for the codec "lossless", or the codec
+            cannot be tuned so.
     """
 
     quality: float = DEFAULT_QUALITY
     target_size: int | None = None
     codec: str | None = None
+    tune: str | None = None
     exif: bytes | None = None
     icc_profile: bytes | None = None
     xmp: bytes | None = None
@@ -55,6 +58,8 @@ class SaveOptions:
             check_target_size(self.target_size)
         if self.codec is not None:
             _check_codec(self.codec)
+        if self.tune is not None:
+            _check_tune(self.tune, self.codec or DEFAULT_CODEC)
         if self.codec == LOSSLESS_CODEC and self.target_size is not None:
             raise ValueError(_EXCLUDED.format("target_size"))
         _check_duration(self.duration)
@@ -73,7 +78,7 @@ def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
         TypeError, ValueError: a keyword is not what `SaveOptions` asks for, or two of quality, target_size
             and lossless are given, or lossless and another codec.
     """
-    quality, target_size, loop = map(keywords.get, ("quality", "target_size", "loop"))
+    quality, target_size, tune, loop = map(keywords.get, ("quality", "target_size", "tune", "loop"))
     codec = _codec_for(keywords.get("codec"), keywords.get("lossless"))
     if quality is not None and target_size is not None:
         raise ValueError("quality and target_size exclude each other: give one of them")
@@ -83,6 +88,7 @@ def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
         quality=DEFAULT_QUALITY if quality is None else check_quality(quality),
         target_size=None if target_size is None else check_target_size(target_size),
         codec=codec,
+        tune=None if tune is None else _check_tune(tune, codec or DEFAULT_CODEC),
         exif=exif_of(im, keywords),
         icc_profile=profile_of(im, keywords),
         xmp=xmp_of(im, keywords),
@@ -171,3 +177,13 @@ def _check_codec(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"codec must be a name, not {type(value).__name__}")
     return codec_info(value).name
+
+
+def _check_tune(value: object, codec: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"tune must be a name such as 'ssim', not {type(value).__name__}")
+    known = codec_info(codec).tunes
+    if value not in known:
+        choice = f"only for {' or '.join(known)}" if known else "for nothing: leave tune out"
+        raise ValueError(f"codec {codec} cannot be tuned for {value!r}, {choice}")
+    return value

@@ -45,7 +45,7 @@ def picture_sampler(height: int, width: int, crop: int) -> CropSampler:
 def install(monkeypatch: pytest.MonkeyPatch, name: str, codec: Codec) -> None:
     """Let files be saved with this codec, under this registered name, and opened with it."""
     entry = WeightsEntry(name, "tiny.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
-    monkeypatch.setattr(loading, "weights_for_saving", lambda name: entry)
+    monkeypatch.setattr(loading, "weights_for_saving", lambda name, tune=None: entry)
     monkeypatch.setattr(loading, "weights_for_opening", lambda name, weights_id: entry)
     monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
 

@@ -64,7 +64,7 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
             raise WeightsUnavailableError(f"no weights {weights_id.hex()}")
         return WEIGHTS
 
-    monkeypatch.setattr(loading, "weights_for_saving", lambda name: WEIGHTS)
+    monkeypatch.setattr(loading, "weights_for_saving", lambda name, tune=None: WEIGHTS)
     monkeypatch.setattr(loading, "weights_for_opening", opening)
     monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
     return codec

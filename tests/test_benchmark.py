@@ -11,7 +11,7 @@ from PIL import Image
 from pillow_neural.benchmark import codecs
 from pillow_neural.benchmark.__main__ import main
 from pillow_neural.benchmark.bdrate import Curve, Pchip, bd_rate
-from pillow_neural.benchmark.codecs import encode, nic_codec
+from pillow_neural.benchmark.codecs import encode, find_codec, nic_codec
 from pillow_neural.benchmark.crops import CropArea, compare, crop_sheet, smallest_not_below
 from pillow_neural.benchmark.metrics import Pixels, ms_ssim, ms_ssim_db, nlpd, nlpd_db, psnr
 from pillow_neural.benchmark.startup import startup
@@ -193,6 +193,12 @@ def test_named_nic_codec_saves_with_its_name() -> None:
     codec = nic_codec("hyperprior")
     assert codec.name == "nic:hyperprior"
     assert all(args["codec"] == "hyperprior" and 0 < args["quality"] < 2 for args in codec.settings)
+
+
+def test_the_tuned_default_codec_is_named_by_its_metric() -> None:
+    codec = find_codec("nic:ssim")
+    assert codec.name == "nic:ssim"
+    assert all(args.keys() == {"quality", "tune"} and args["tune"] == "ssim" for args in codec.settings)
 
 
 def test_rivals_get_no_fewer_bytes() -> None:

@@ -60,6 +60,18 @@ def test_codec_must_be_registered() -> None:
         _options(codec=1)
 
 
+def test_tune_is_one_that_the_codec_has() -> None:
+    assert _options(tune="ssim").tune == SaveOptions(codec="nic2026", tune="ssim").tune == "ssim"
+    with pytest.raises(ValueError, match="nic2026 cannot be tuned for 'vmaf', only for psnr or ssim"):
+        _options(tune="vmaf")
+    with pytest.raises(ValueError, match="mentzer2018 cannot be tuned for 'ssim', for nothing"):
+        _options(codec="mentzer2018", tune="ssim")
+    with pytest.raises(ValueError, match="lossless cannot be tuned"):
+        _options(lossless=True, tune="ssim")
+    with pytest.raises(TypeError, match="tune"):
+        _options(tune=1)
+
+
 def test_metadata_is_carried_overridden_and_stripped() -> None:
     info = {"exif": b"Exif\0\0" + TIFF, "icc_profile": b"profile", "xmp": b"<x/>"}
     assert _options(info) == SaveOptions(exif=TIFF, icc_profile=b"profile", xmp=b"<x/>")

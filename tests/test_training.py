@@ -27,7 +27,7 @@ from pillow_neural.training.data import CropSampler, Picture, is_validation, loa
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
 from pillow_neural.training.loop import train as train_codec
-from pillow_neural.training.recipe import Recipe, StepResult, start_at_random
+from pillow_neural.training.recipe import Recipe, StepResult, find_recipe, start_at_random
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
@@ -195,8 +195,26 @@ def test_training_lowers_the_loss(
     network = RECIPE.build()
     RECIPE.initialise(network, small_sampler)
     batch = small_sampler.batch(2)
-    losses, _ = train(recipe_module.step, network, batch, learning_rate=1e-3, count=25, seed=0)
+    losses, _ = train(RECIPE.step, network, batch, learning_rate=1e-3, count=25, seed=0)
     assert np.mean(losses[-5:]) < 0.95 * losses[0]
+
+
+def test_tuned_for_ssim_lost_structure_costs_more_than_a_shift_of_equal_squared_error() -> None:
+    pixels = torch.rand(1, 3, 192, 192, generator=torch.Generator().manual_seed(0))
+    smoothed = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1)
+    shifted = pixels + recipe_module.squared_error(smoothed, pixels).sqrt()
+    assert torch.allclose(*(recipe_module.squared_error(each, pixels) for each in (smoothed, shifted)))
+    lost, brighter = (recipe_module.mixed_distortion(each, pixels) for each in (smoothed, shifted))
+    assert lost > 1.2 * brighter > 0
+
+
+def test_a_recipe_knows_what_it_can_be_tuned_for() -> None:
+    with pytest.raises(ValueError, match="cannot be tuned for 'vmaf'; there is ssim"):
+        find_recipe("nic2026", tune="vmaf")
+    with pytest.raises(ValueError, match="cannot be tuned for 'ssim'; there is none"):
+        find_recipe("li2018", tune="ssim")
+    with pytest.raises(ValueError, match="no settings"):
+        find_recipe("nic2026", ["priming=1"], tune="ssim")
 
 
 def test_chosen_symbols_that_are_zero_do_not_pull_at_their_latents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,9 +309,12 @@ def test_manifest_entry_is_readable_toml() -> None:
 
     entry = export.manifest_entry("nic2026", "a.safetensors", b"abc", {"training_steps": "7"})
     table = tomllib.loads(entry)["weights"][0]
+    assert "tune" not in table
     assert table["size"] == 3
     assert table["sha256"].startswith("ba7816bf")
     assert table["training_steps"] == 7
+    tuned = tomllib.loads(export.manifest_entry("nic2026", "a", b"abc", {}, "ssim"))["weights"][0]
+    assert (tuned["tune"], tuned["repository"]) == ("ssim", "pillow-neural/nic2026-ssim")
 
 
 def test_an_outlier_is_limited_for_its_own_parameter_alone() -> None:

@@ -148,7 +148,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_run)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="folder for what is written")
-    parser.add_argument("--codecs", nargs="*", default=["nic"], help="nic, nic:CODEC or peers (default: nic)")
+    parser.add_argument(
+        "--codecs", nargs="*", default=["nic"], help="nic, nic:ssim, nic:CODEC or peers (default: nic)"
+    )
     parser.add_argument("--peers", action="store_true", help="also every other format that Pillow can save")
     parser.add_argument("--reuse", type=Path, help="results.json to take the codecs that aren't named from")
     parser.add_argument("--limit", type=_positive, help="only the first pictures by name")
@@ -164,7 +166,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--reuse", action="store_true", help="measure only what the output folder lacks")
-    parser.add_argument("--codecs", nargs="+", help="nic, nic:CODEC or peers (default: all that there are)")
+    parser.add_argument(
+        "--codecs", nargs="+", help="nic, nic:ssim, nic:CODEC or peers (default: all that there are)"
+    )
     parser.add_argument("--limit", type=_positive, help="only the first pictures of each set by name")
     parser.add_argument(
         "--jobs", type=_positive, default=1, help="processes that share the pictures of a set"
@@ -233,7 +237,7 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
         "--bpp", type=float, nargs="+", default=list(CROP_BPPS), help="nominal bits per pixel"
     )
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
-    parser.add_argument("--codec", default="nic", help="nic or nic:CODEC")
+    parser.add_argument("--codec", default="nic", help="nic, nic:ssim or nic:CODEC")
     parser.add_argument("--size", type=_positive, default=CROP_SIZE, help="side of the crops in pixels")
     parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="middle of the crops")
 

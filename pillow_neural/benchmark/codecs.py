@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from pillow_neural.codecs.loading import weights_for_saving
-from pillow_neural.codecs.registry import DEFAULT_CODEC, codecs
+from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info, codecs
 from pillow_neural.weights import default_entry
 
 SaveArgs = dict[str, Any]
@@ -27,11 +27,18 @@ class Codec:
     settings: tuple[SaveArgs, ...]
 
 
-def nic_codec(codec: str | None = None) -> Codec:
-    """Our format at nominal bits per pixel from 0.06 to 1.9, with the default codec or a named one."""
-    if codec is None:
-        return Codec("nic", "NIC", tuple({"quality": quality} for quality in _NIC_QUALITIES))
-    return Codec(f"nic:{codec}", "NIC", tuple({"quality": q, "codec": codec} for q in _NIC_QUALITIES))
+def nic_codec(which: str | None = None) -> Codec:
+    """Our format at nominal bits per pixel from 0.06 to 1.9.
+
+    Args:
+        which: None for the default codec, a metric that it can be tuned for, or another codec's name.
+    """
+    if which is None:
+        name, more = "nic", {}
+    else:
+        tunes = codec_info(DEFAULT_CODEC).tunes
+        name, more = f"nic:{which}", {"tune" if which in tunes else "codec": which}
+    return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in _NIC_QUALITIES))
 
 
 def _by_quality(name: str, pillow_format: str, qualities: tuple[int, ...], **more: object) -> Codec:
@@ -62,9 +69,10 @@ PEERS = (
 
 
 def our_codecs() -> list[Codec]:
-    """Those of ours that have weights, the default one first, as "nic"."""
-    trained = [info.name for info in codecs() if default_entry(info.name) is not None]
-    return [nic_codec(None if name == DEFAULT_CODEC else name) for name in trained]
+    """Those of ours that have weights: the default one, as "nic", what it is tuned for, the others."""
+    tuned = [tune for tune in codec_info(DEFAULT_CODEC).tunes if default_entry(DEFAULT_CODEC, tune)]
+    others = [info.name for info in codecs() if info.name != DEFAULT_CODEC and default_entry(info.name)]
+    return [*([nic_codec()] if default_entry(DEFAULT_CODEC) else []), *map(nic_codec, [*tuned, *others])]
 
 
 def available_peers() -> list[Codec]:
@@ -73,7 +81,7 @@ def available_peers() -> list[Codec]:
 
 
 def find_codec(name: str) -> Codec:
-    """The codec of that name: nic, nic:CODEC or one of PEERS.
+    """The codec of that name: nic, nic:TUNE, nic:CODEC or one of PEERS.
 
     Raises ValueError when there is none, or when Pillow can't save and open its format here.
     """
@@ -82,7 +90,9 @@ def find_codec(name: str) -> Codec:
     else:
         peers = {peer.name: peer for peer in PEERS}
         if name not in peers:
-            raise ValueError(f"unknown codec {name!r}; there are nic, nic:CODEC, {', '.join(peers)}")
+            raise ValueError(
+                f"unknown codec {name!r}; there are nic, nic:TUNE, nic:CODEC, {', '.join(peers)}"
+            )
         codec = peers[name]
     if not _is_available(codec):
         raise ValueError(f"codec {name!r}: Pillow can't save and open {codec.format} here")
@@ -99,7 +109,8 @@ def weights_measured(codec: Codec) -> dict[str, str]:
     """For a codec of ours {"weights": id of those that it saves with, 16 hex digits}; else nothing."""
     if codec.format != "NIC":
         return {}
-    return {"weights": weights_for_saving(registered_name(codec.settings[0])).id.hex()}
+    args = codec.settings[0]
+    return {"weights": weights_for_saving(registered_name(args), args.get("tune")).id.hex()}
 
 
 def register_formats() -> None:

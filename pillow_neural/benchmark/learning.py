@@ -49,13 +49,17 @@ GOALS = {
     "johnston2018": Goal(_MS_SSIM, "webp", -23),
     "mentzer2018": Goal(_MS_SSIM, "webp", -45.5),
     "nic2026": Goal(_PSNR, "avif", -10),
+    "nic2026 ssim": Goal(_MS_SSIM, "avif", -40),
 }
 """What codecs are to reach: those of papers what the papers did, computed from their curves."""
 
 
 @dataclass(frozen=True)
 class LearningPoint:
-    """One codec's weights: their id, minutes of training, megapixels seen, BD-rates in per cent."""
+    """One codec's weights: their id, minutes of training, megapixels seen, BD-rates in per cent.
+
+    `codec` also names what they are tuned for, as in "nic2026 ssim".
+    """
 
     codec: str
     weights: str
@@ -128,4 +132,5 @@ def _point(measured: CodecResult, psnr: float | None, msssim: float | None) -> L
     if entry is None or entry.training is None:
         return None
     rounded = (None if rate is None else round(rate, 2) for rate in (psnr, msssim))
-    return LearningPoint(name, weights, entry.training.minutes, entry.training.megapixels, *rounded)
+    tuned = name if entry.tune is None else f"{name} {entry.tune}"
+    return LearningPoint(tuned, weights, entry.training.minutes, entry.training.megapixels, *rounded)

@@ -40,7 +40,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         nargs="+",
         default=_DEFAULT_CODECS,
         metavar="NAME",
-        help="nic, nic:CODEC, webp, avif, avif-fast, jpeg, jpeg2000, heif, jxl (default: "
+        help="nic, nic:ssim, nic:CODEC, webp, avif, avif-fast, jpeg, jpeg2000, heif, jxl (default: "
         f"{' '.join(_DEFAULT_CODECS)})",
     )
     command.add_argument(

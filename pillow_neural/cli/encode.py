@@ -15,7 +15,7 @@ from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.convert import Converted, convert_all
 from pillow_neural.cli.files import NIC_SUFFIXES, UsageError
 from pillow_neural.cli.metadata import ignored_by, metadata_of
-from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codecs
+from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codec_info, codecs
 from pillow_neural.settings import DEFAULT_QUALITY, MAX_QUALITY, MIN_QUALITY
 
 _DETAILS = """Any picture that Pillow opens will do; animated ones (GIF, PNG, WebP, AVIF) stay animated. Exif,
@@ -67,6 +67,11 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         help=f"default: {DEFAULT_CODEC} or, where a picture looks like graphics and costs less so, "
         f"{LOSSLESS_CODEC}",
     )
+    command.add_argument(
+        "--tune",
+        choices=codec_info(DEFAULT_CODEC).tunes,
+        help="what to be best in: psnr, exact pixels (the default), or ssim, structure as people see it",
+    )
     arguments.add_conversion(command, "pictures, patterns, or folders of pictures", ".nic")
 
 
@@ -89,7 +94,7 @@ def _encode(file: BinaryIO, options: argparse.Namespace) -> Converted:
         ignored = ignored_by(options)
         metadata = {key: value for key, value in metadata_of(im).items() if key not in ignored}
         keywords: dict[str, Any] = {
-            name: getattr(options, name) for name in ("quality", "target_size", "codec", "lossless")
+            name: getattr(options, name) for name in ("quality", "target_size", "codec", "tune", "lossless")
         }
         keywords.update(dict.fromkeys(ignored))
         if "exif" in metadata and "exif" not in im.info:

@@ -139,7 +139,7 @@ def _list(entries: Sequence[WeightsEntry], options: argparse.Namespace) -> int:
         return 0
     rows = [("codec", "id", "file", "size", "found", "")]
     for entry in entries:
-        default = "default" if entry == default_entry(entry.codec) else ""
+        default = _use(entry) if entry == default_entry(entry.codec, entry.tune) else ""
         where = _where(entry, _found(entry))
         rows.append((entry.codec, entry.id.hex(), entry.file, f"{entry.size:,}", where, default))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -203,6 +203,10 @@ def _has_name(entry: WeightsEntry, name: str) -> bool:
     return name in (entry.codec, entry.file) or is_id
 
 
+def _use(entry: WeightsEntry) -> str:
+    return "default" if entry.tune is None else f"tune={entry.tune}"
+
+
 def _found(entry: WeightsEntry) -> Copy | None:
     """The copy that is used, if there is one."""
     return next(copies(entry), None)
@@ -228,7 +232,8 @@ def _description(entry: WeightsEntry) -> dict[str, Any]:
         "curve": entry.curve._asdict() if entry.curve else None,
         "repository": entry.repository,
         "revision": entry.revision,
-        "default": entry == default_entry(entry.codec),
+        "tune": entry.tune,
+        "default": entry == default_entry(entry.codec, entry.tune),
         "found": _where(entry, copy),
         "path": str(copy.path) if copy else None,
     }

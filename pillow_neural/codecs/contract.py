@@ -47,6 +47,7 @@ class CodecInfo:
         progressive: whether a prefix of the sections, at least the first two, decodes to a coarser picture.
         importance_map: whether its codec offers `MapsImportance.importance_map`.
         grey: whether it takes grey pictures as one plane; else they come as three equal ones.
+        tunes: metrics that there are weights for, its own first; empty where there is no choice.
     """
 
     name: str
@@ -56,6 +57,7 @@ class CodecInfo:
     progressive: bool = False
     importance_map: bool = False
     grey: bool = False
+    tunes: tuple[str, ...] = ()
 
 
 class Payload(NamedTuple):

@@ -15,17 +15,22 @@ _LOADING: dict[tuple[str, str], threading.Lock] = {}
 _LOADED: dict[tuple[str, str], Codec] = {}
 
 
-def weights_for_saving(codec: str) -> WeightsEntry:
+def weights_for_saving(codec: str, tune: str | None = None) -> WeightsEntry:
     """The weights that new pictures of this codec are saved with.
+
+    Args:
+        codec: its name.
+        tune: one of its `CodecInfo.tunes`; None is the first.
 
     Raises:
         ValueError: no such codec.
-        WeightsUnavailableError: it has no trained weights yet.
+        WeightsUnavailableError: it has no such trained weights yet.
     """
-    codec_info(codec)
-    entry = default_entry(codec)
+    own = codec_info(codec).tunes[:1]
+    entry = default_entry(codec, None if tune in own else tune)
     if entry is None:
-        raise WeightsUnavailableError(f"codec {codec} has no trained weights in weights_manifest.toml")
+        tuned = "" if tune is None else f" tuned for {tune}"
+        raise WeightsUnavailableError(f"codec {codec} has no trained weights{tuned} in weights_manifest.toml")
     return entry
 
 

@@ -19,6 +19,7 @@ _CODECS = (
         title="the default codec: all rates in one model, integer scales, phased means",
         paper="this project",
         grey=True,
+        tunes=("psnr", "ssim"),
     ),
     CodecInfo(
         name="toderici2016",

@@ -217,8 +217,7 @@ class Mentzer2018Network(nn.Module):
     def forward(self, pixels: Tensor, rate: Tensor) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 8, at rate positions [B] in 0..1.
 
-        Bits are those of the hard symbols. Their gradient is that of the soft assignment, and they see
-        earlier symbols with the gradient of theirs.
+        Bits are those of the hard symbols. Their gradient is that of the soft assignment.
         """
         values, mask = self.analyse(pixels, rate)
         with torch.autocast(pixels.device.type, enabled=False):
@@ -230,8 +229,7 @@ class Mentzer2018Network(nn.Module):
     def _bits(self, quantised: Quantised, rate: Tensor) -> Tensor:
         """Estimated bits of each symbol, [B, K, h, w]."""
         hard = F.one_hot(quantised.symbols, self.shape.centres).movedim(-1, 1).to(quantised.shares.dtype)
-        offsets = torch.arange(self.shape.centres, device=hard.device) - self.quantiser.home
-        seen = (straight_through(quantised.shares, hard) * offsets[:, None, None, None]).sum(dim=1)
+        seen = (quantised.symbols - self.quantiser.home).to(hard.dtype)
         costs = self.context.symbol_bits(self.context(seen, self.whole_rate(rate)))
         soft = (quantised.shares - quantised.shares.detach()) * costs.detach()
         return (hard * costs + soft).sum(dim=1)

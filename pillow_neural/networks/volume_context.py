@@ -41,6 +41,7 @@ from pillow_neural.networks.causal import (
 from pillow_neural.networks.integer import (
     ACTIVATION_LIMIT,
     integer_activation,
+    restoring_clamp,
     round_half_up,
     straight_through,
 )
@@ -96,7 +97,7 @@ class VolumeContext(nn.Module):
         self.register_buffer("_paths", torch.cat([decisions == -1, decisions == 1]).float(), persistent=False)
 
     def forward(self, offsets: Tensor, rate: Tensor) -> Tensor:
-        """Index of each decision, real and unbounded in training, else whole and 0..63: [B, L - 1, K, h, w].
+        """Index of each decision, 0..63, real in training and else whole: [B, L - 1, K, h, w].
 
         Args:
             offsets: all symbols less the home symbol, [B, K, h, w].
@@ -106,7 +107,7 @@ class VolumeContext(nn.Module):
         hidden = integer_activation(self.first(planes, rate))
         inner = integer_activation(self.second(hidden, rate))
         index: Tensor = self.to_index(_joined(self.third(inner, rate), hidden), rate)
-        return index if torch.is_grad_enabled() else _table_index(index)
+        return restoring_clamp(index, 0, INDICES - 1) if torch.is_grad_enabled() else _table_index(index)
 
     def symbol_bits(self, index: Tensor) -> Tensor:
         """Bits that each of the L symbols would cost: [B, L - 1, K, h, w] -> [B, L, K, h, w]."""

@@ -11,7 +11,7 @@ import torch
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.training.data import CropSampler, load_pictures
 from pillow_neural.training.loop import LoopOptions, train
-from pillow_neural.training.recipe import find_recipe
+from pillow_neural.training.recipe import find_recipe, run_name
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("codec", help="name of the recipe, such as nic2026")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="tar files or folders")
     parser.add_argument("--minutes", type=float, required=True, help="wall-clock limit")
-    parser.add_argument("--folder", type=Path, help="checkpoints (default: runs/CODEC)")
+    parser.add_argument("--folder", type=Path, help="checkpoints (default: runs/CODEC or runs/CODEC-METRIC)")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
     start.add_argument(
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="change the network's shape, such as priming=0 (give the same to pillow_neural.training.export)",
     )
+    parser.add_argument("--tune", metavar="METRIC", help="train for this metric, such as ssim, instead")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
@@ -44,13 +45,13 @@ def main() -> None:
     """Parse the command line and train."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    recipe = find_recipe(arguments.codec, arguments.set)
+    recipe = find_recipe(arguments.codec, arguments.set, arguments.tune)
     crop = arguments.crop or recipe.crop
     pictures = load_pictures(arguments.data, validation=False, smallest_side=crop)
     logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)
     options = LoopOptions(
         minutes=arguments.minutes,
-        folder=arguments.folder or Path("runs") / arguments.codec,
+        folder=arguments.folder or Path("runs") / run_name(arguments.codec, arguments.tune),
         seed=arguments.seed,
         batch=arguments.batch or recipe.batch,
         learning_rate=arguments.learning_rate or recipe.learning_rate,

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from pillow_neural import container
 from pillow_neural.training.data import CropSampler, Picture, Pixels, load_pictures
-from pillow_neural.training.recipe import Recipe, find_recipe
+from pillow_neural.training.recipe import Recipe, find_recipe, run_name
 from pillow_neural.weights.manifest import MANIFEST
 
 CALIBRATION_SIDE = 768
@@ -38,18 +38,21 @@ def calibration_pictures(pictures: Sequence[Picture]) -> list[Pixels]:
     return reduced
 
 
-def manifest_entry(codec: str, name: str, contents: bytes, facts: dict[str, str]) -> str:
+def manifest_entry(
+    codec: str, name: str, contents: bytes, facts: dict[str, str], tune: str | None = None
+) -> str:
     """The [[weights]] table to append to weights_manifest.toml, see pillow_neural.weights.manifest."""
     lines = [
         "[[weights]]",
         f'codec = "{codec}"',
+        *([f'tune = "{tune}"'] if tune else []),
         f'file = "{name}"',
         f"size = {len(contents)}",
         f'sha256 = "{hashlib.sha256(contents).hexdigest()}"',
         f'licence = "{LICENCE}"',
         f"format_version = {container.VERSION}",
         *(f"{key} = {value}" for key, value in facts.items()),
-        f'repository = "pillow-neural/{codec}"',
+        f'repository = "pillow-neural/{run_name(codec, tune)}"',
     ]
     return "\n".join(lines) + "\n"
 
@@ -64,8 +67,23 @@ class Destination(NamedTuple):
 PACKAGE = Destination(Path(__file__).parents[1] / "weights" / "bundled", MANIFEST)
 
 
-def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path], to: Destination = PACKAGE) -> Path:
-    """Write the EMA weights of a checkpoint as a weights file and list it in the manifest."""
+def export(
+    codec: str,
+    recipe: Recipe,
+    folder: Path,
+    data: Sequence[Path],
+    to: Destination = PACKAGE,
+    tune: str | None = None,
+) -> Path:
+    """Write the EMA weights of a checkpoint as a weights file and list it in the manifest.
+
+    Args:
+        codec, recipe: what was trained.
+        folder: where its checkpoint is.
+        data: training pictures.
+        to: where the file goes.
+        tune: the metric that the recipe is for instead of the codec's own.
+    """
     torch.manual_seed(SEED)
     state = torch.load(folder / "checkpoint.pt", "cpu", weights_only=True)
     network = recipe.build()
@@ -74,7 +92,7 @@ def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path], to: D
     held_out = calibration_pictures(load_pictures(data, True, recipe.crop))
     packed = recipe.pack(network, sampler, held_out)
     contents = save(packed.tensors, packed.metadata)
-    name = f"{codec}-{hashlib.sha256(contents).hexdigest()[:8]}.safetensors"
+    name = f"{run_name(codec, tune)}-{hashlib.sha256(contents).hexdigest()[:8]}.safetensors"
     to.folder.mkdir(parents=True, exist_ok=True)
     (to.folder / name).write_bytes(contents)
     facts = {
@@ -83,7 +101,7 @@ def export(codec: str, recipe: Recipe, folder: Path, data: Sequence[Path], to: D
         "training_megapixels": f"{state['pixels'] / 1e6:.0f}",
     }
     with to.manifest.open("a", encoding="utf-8") as file:
-        file.write("\n" + manifest_entry(codec, name, contents, facts))
+        file.write("\n" + manifest_entry(codec, name, contents, facts, tune))
     return to.folder / name
 
 
@@ -96,6 +114,7 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the settings of the training run"
     )
+    parser.add_argument("--tune", metavar="METRIC", help="that of the training run")
     parser.add_argument(
         "-o",
         "--output",
@@ -106,9 +125,9 @@ def main() -> None:
     arguments = parser.parse_args()
     output = arguments.output
     to = PACKAGE if output is None else Destination(output, output / MANIFEST.name)
-    recipe = find_recipe(arguments.codec, arguments.set)
-    folder = arguments.folder or Path("runs") / arguments.codec
-    print(export(arguments.codec, recipe, folder, arguments.data, to))
+    recipe = find_recipe(arguments.codec, arguments.set, arguments.tune)
+    folder = arguments.folder or Path("runs") / run_name(arguments.codec, arguments.tune)
+    print(export(arguments.codec, recipe, folder, arguments.data, to, arguments.tune))
 
 
 if __name__ == "__main__":

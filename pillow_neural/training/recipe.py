@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -77,13 +77,14 @@ def start_at_random(network: nn.Module, sampler: CropSampler) -> None:
 Shape = TypeVar("Shape")
 
 
-def find_recipe(codec: str, settings: Sequence[str] = ()) -> Recipe:
+def find_recipe(codec: str, settings: Sequence[str] = (), tune: str | None = None) -> Recipe:
     """The recipe of a codec, such as "nic2026".
 
     Args:
         codec: a module of pillow_neural.training.recipes.
         settings: "name=value", fields of the network's shape to change, where the recipe has a SHAPE and a
             `recipe_for`.
+        tune: metric that another recipe of the module is for, where it has them as TUNED.
 
     Raises:
         ValueError: there is no such recipe or setting.
@@ -93,12 +94,28 @@ def find_recipe(codec: str, settings: Sequence[str] = ()) -> Recipe:
         recipe: Recipe = module.RECIPE
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(f"there is no recipe {codec!r}") from error
+    if tune is not None:
+        return _tuned(codec, settings, getattr(module, "TUNED", {}), tune)
     if not settings:
         return recipe
     if not hasattr(module, "recipe_for"):
         raise ValueError(f"the recipe {codec!r} has no settings")
     changed: Recipe = module.recipe_for(with_settings(module.SHAPE, settings))
     return changed
+
+
+def run_name(codec: str, tune: str | None = None) -> str:
+    """What the files of a training run are named by: the codec, and what it is tuned for."""
+    return f"{codec}-{tune}" if tune else codec
+
+
+def _tuned(codec: str, settings: Sequence[str], tuned: Mapping[str, Recipe], tune: str) -> Recipe:
+    if tune not in tuned:
+        known = ", ".join(tuned) or "none"
+        raise ValueError(f"the recipe {codec!r} cannot be tuned for {tune!r}; there is {known}")
+    if settings:
+        raise ValueError(f"the recipe {codec!r} tuned for {tune} has no settings")
+    return tuned[tune]
 
 
 def with_settings(shape: Shape, settings: Sequence[str]) -> Shape:

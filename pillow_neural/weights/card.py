@@ -23,7 +23,7 @@ pictures compressed by a neural network, like any other format in Pillow:
 import pillow_neural  # registers .nic
 from PIL import Image
 
-Image.open("photo.png").save("photo.nic", quality=0.25, codec="{codec}")  # about 0.25 bits per pixel
+Image.open("photo.png").save("photo.nic", quality=0.25, codec="{codec}"{tuned})  # about 0.25 bits per pixel
 Image.open("photo.nic").show()
 ```
 
@@ -86,6 +86,7 @@ def _text(entry: WeightsEntry, training: Training, curve: Curve) -> str:
     return _TEXT.format(
         library=LIBRARY_NAME,
         codec=entry.codec,
+        tuned=f', tune="{entry.tune}"' if entry.tune else "",
         file=entry.file,
         size=entry.size,
         sha256=entry.sha256,

@@ -3,6 +3,7 @@
 A table of the file, [[weights]], has these keys:
 
     codec, file, size, sha256, licence                       see WeightsEntry
+    tune                                                     absent where it is the codec's own
     format_version                                           version of the .nic format, as in FORMAT.md
     training_minutes, training_steps, training_megapixels    see Training
     kodak_bpp, kodak_psnr, kodak_ms_ssim                     see Curve; absent until measured
@@ -37,8 +38,8 @@ MANIFEST = _PACKAGED if _PACKAGED.exists() else _SOURCE_TREE
 
 _TRAINING = ("training_minutes", "training_steps", "training_megapixels")
 _CURVE = ("kodak_bpp", "kodak_psnr", "kodak_ms_ssim")
-_PLAIN = ("codec", "file", "size", "sha256", "licence", "format_version", "repository", "revision")
-_OPTIONAL = frozenset({*_CURVE, "repository", "revision"})
+_PLAIN = ("codec", "file", "size", "sha256", "licence", "format_version", "repository", "revision", "tune")
+_OPTIONAL = frozenset({*_CURVE, "repository", "revision", "tune"})
 
 
 class ManifestError(ValueError):
@@ -77,6 +78,7 @@ class WeightsEntry:
         repository: where on the Hugging Face Hub the file is or will be, "owner/name".
         revision: 40 hex digits of the commit that holds the file, or None before it is published. Such a file
             is found in the user's folder or among the bundled files only.
+        tune: the metric that these weights are for instead of their codec's own, None if there is none.
     """
 
     codec: str
@@ -89,6 +91,7 @@ class WeightsEntry:
     curve: Curve | None = None
     repository: str | None = None
     revision: str | None = None
+    tune: str | None = None
 
     @property
     def id(self) -> bytes:
@@ -129,9 +132,14 @@ def _own(path: Path, modified: int) -> tuple[WeightsEntry, ...]:
         raise WeightsUnavailableError(f"{place}: {error}") from error
 
 
-def default_entry(codec: str) -> WeightsEntry | None:
-    """The weights that new pictures of this codec are saved with: the last known, if any."""
-    return next((e for e in reversed(known_weights()) if e.codec == codec), None)
+def default_entry(codec: str, tune: str | None = None) -> WeightsEntry | None:
+    """The weights that new pictures of this codec are saved with: the last known, if any.
+
+    Args:
+        codec: its name.
+        tune: the metric that they are to be for, None for the codec's own.
+    """
+    return next((e for e in reversed(known_weights()) if (e.codec, e.tune) == (codec, tune)), None)
 
 
 def entry_of_id(codec: str, weights_id: bytes) -> WeightsEntry | None:
@@ -235,4 +243,5 @@ _RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "kodak_ms_ssim": (_is_up_to_one, "a list of two or more numbers above 0, 1 at most"),
     "repository": (_matches(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"), "owner/name"),
     "revision": (_matches(r"[0-9a-f]{40}"), "the 40 hex digits of a commit in lower case"),
+    "tune": (_matches(r"[a-z0-9_-]{1,32}"), "1 to 32 characters of a-z, 0-9, _ and -"),
 }
