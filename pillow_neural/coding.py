@@ -11,9 +11,10 @@ from PIL import Image
 from pillow_neural.alpha import encode_alpha
 from pillow_neural.codecs import lossless
 from pillow_neural.codecs.contract import Codec, Payload
-from pillow_neural.container import DamagedFileError, Header
+from pillow_neural.container import DamagedFileError
 from pillow_neural.devices import chosen_threads
 from pillow_neural.frames import Coded, Source
+from pillow_neural.header import Header
 from pillow_neural.modes import from_planes, has_alpha, to_planes
 
 if TYPE_CHECKING:

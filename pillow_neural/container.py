@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
-from pillow_neural.binary import BLOCK, read_exactly, read_short, read_varint, varint
+from pillow_neural.binary import BLOCK, read_exactly, read_varint, varint
+from pillow_neural.header import Header, header_bytes, read_header
 
-MAGIC = b"\x89NIC\r\n\x1a\n"
-MODES = ("L", "LA", "RGB", "RGBA")
+MAGIC = b"\x89NIC"
 
 METADATA = {"exif": "exif", "iccp": "icc_profile", "xmpd": "xmp"}
 """Chunk kind -> key in Pillow's `info` and keyword of `save`."""
@@ -26,16 +26,12 @@ EXIF_PREFIX = b"Exif\0\0"
 VERSION = 1
 """Of the format, as the files say it."""
 
-_MAX_SIDE = 2**24 - 1
 _MAX_BODY = 2**20
 _MAX_CHUNKS = 65_535
 _MAX_CHUNK_LENGTH = 2**31 - 1
 _MAX_LENGTH_OF_KIND = {"FRAM": 255, "anim": 5 * (_MAX_CHUNKS + 1)}
-_WEIGHTS_ID_BYTES = 8
 
-CODEC_NAME = r"[a-z0-9_-]{1,32}"
-"""Pattern of the names that codecs may have."""
-
+_COMMON_KIND = "DATA"
 _CHUNK_KIND = r"[A-Za-z][A-Za-z0-9]{3}"
 _KNOWN_CRITICAL = frozenset({"DATA", "ALPH", "FRAM"})
 _AT_MOST_ONCE = ("exif", "iccp", "xmpd", "anim")
@@ -47,38 +43,6 @@ class HeaderError(SyntaxError):
 
 class DamagedFileError(OSError):
     """The header is sound, but a chunk is cut short or fails its checksum."""
-
-
-class Header(NamedTuple):
-    """What one .nic file says about itself before any chunk; checked when it is written or read.
-
-    Attributes:
-        width, height: picture size in pixels, each 1 to 2**24 - 1.
-        mode: one of `MODES`.
-        codec: codec name, 1 to 32 characters of `[a-z0-9_-]`.
-        weights: first 8 bytes of the SHA-256 of the weights file.
-        parameters: 0 to 255 bytes whose meaning is private to the codec; those of the first frame.
-    """
-
-    width: int
-    height: int
-    mode: str
-    codec: str
-    weights: bytes
-    parameters: bytes
-
-    def check(self) -> None:
-        """Raise ValueError if a field is outside the range above."""
-        if not (1 <= self.width <= _MAX_SIDE and 1 <= self.height <= _MAX_SIDE):
-            raise ValueError(f"picture size {self.width}x{self.height} is outside 1..{_MAX_SIDE}")
-        if self.mode not in MODES:
-            raise ValueError(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
-        if not re.fullmatch(CODEC_NAME, self.codec):
-            raise ValueError(f"codec name {self.codec!r} is not 1 to 32 characters of a-z, 0-9, _ and -")
-        if len(self.weights) != _WEIGHTS_ID_BYTES:
-            raise ValueError(f"the weights id has {len(self.weights)} bytes, not {_WEIGHTS_ID_BYTES}")
-        if len(self.parameters) > 255:
-            raise ValueError(f"{len(self.parameters)} bytes of codec parameters are more than 255")
 
 
 class Chunk(NamedTuple):
@@ -131,18 +95,9 @@ def write(header: Header, chunks: Sequence[Chunk]) -> bytes:
             repeated where only one is allowed; a chunk is longer than its kind may be; there are more than
             65,535 chunks.
     """
-    header.check()
+    beginning = header_bytes(header)
     _check_kinds([chunk.kind for chunk in chunks])
-    name = header.codec.encode("ascii")
-    body = bytearray([MODES.index(header.mode)])
-    body += varint(header.width) + varint(header.height)
-    body += bytes([len(name)]) + name + header.weights
-    body += bytes([len(header.parameters)]) + header.parameters
-    body += varint(len(chunks))
-    for chunk in chunks:
-        _check_length(chunk.kind, len(chunk.data))
-        body += chunk.kind.encode("ascii") + varint(len(chunk.data))
-        body += zlib.crc32(chunk.data).to_bytes(4)
+    body = beginning + varint(len(chunks)) + b"".join(map(_table_row, chunks))
     checked = _preamble(len(body)) + body
     return b"".join([MAGIC, checked, zlib.crc32(checked).to_bytes(4), *(chunk.data for chunk in chunks)])
 
@@ -241,18 +196,7 @@ def _checked_blocks(fp: BinaryIO, entry: ChunkEntry, start: int) -> Iterator[byt
 
 def _parse_body(body: bytes, first_offset: int) -> Index:
     fields = io.BytesIO(body)
-    mode = read_exactly(fields, 1)[0]
-    if mode >= len(MODES):
-        raise ValueError(f"mode number {mode} is unknown")
-    header = Header(
-        mode=MODES[mode],
-        width=read_varint(fields),
-        height=read_varint(fields),
-        codec=read_short(fields).decode("ascii"),
-        weights=read_exactly(fields, _WEIGHTS_ID_BYTES),
-        parameters=read_short(fields),
-    )
-    header.check()
+    header = read_header(fields)
     entries = tuple(_read_entries(fields, first_offset))
     if fields.tell() != len(body):
         raise ValueError("bytes are left after the chunk table")
@@ -265,8 +209,10 @@ def _read_entries(fields: BinaryIO, first_offset: int) -> list[ChunkEntry]:
         raise ValueError(f"{count} chunks are more than {_MAX_CHUNKS}")
     entries, offset = [], first_offset
     for _ in range(count):
-        kind = read_exactly(fields, 4).decode("ascii")
-        length = read_varint(fields)
+        length, is_named = divmod(read_varint(fields), 2)
+        kind = read_exactly(fields, 4).decode("ascii") if is_named else _COMMON_KIND
+        if is_named and kind == _COMMON_KIND:
+            raise ValueError(f"a chunk is named {kind}, which those without a name are")
         _check_length(kind, length)
         entries.append(ChunkEntry(kind, offset, length, int.from_bytes(read_exactly(fields, 4))))
         offset += length
@@ -311,6 +257,14 @@ def _check_length(kind: str, length: int) -> None:
     limit = _MAX_LENGTH_OF_KIND.get(kind, _MAX_CHUNK_LENGTH)
     if length > limit:
         raise ValueError(f"chunk {kind} of {length} bytes is longer than {limit}")
+
+
+def _table_row(chunk: Chunk) -> bytes:
+    length = len(chunk.data)
+    _check_length(chunk.kind, length)
+    is_named = chunk.kind != _COMMON_KIND
+    kind = chunk.kind.encode("ascii") if is_named else b""
+    return varint(2 * length + is_named) + kind + zlib.crc32(chunk.data).to_bytes(4)
 
 
 def _preamble(body_length: int) -> bytes:

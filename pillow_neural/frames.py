@@ -10,7 +10,8 @@ from PIL import Image
 from pillow_neural import container
 from pillow_neural.alpha import encode_alpha
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.container import METADATA, Chunk, Header
+from pillow_neural.container import METADATA, Chunk
+from pillow_neural.header import Header
 from pillow_neural.modes import common_mode, in_coded_mode
 from pillow_neural.settings import SaveOptions, carried_timing
 from pillow_neural.timing import Timing, timing_chunk

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.registry import codecs
-from pillow_neural.container import DamagedFileError, Frame, Header, Index, is_sound, read_chunk
+from pillow_neural.container import DamagedFileError, Frame, Index, is_sound, read_chunk
+from pillow_neural.header import Header
 
 
 def is_progressive(codec: str) -> bool:

@@ -12,12 +12,13 @@ from pillow_neural import container
 from pillow_neural.alpha import decode_alpha
 from pillow_neural.codecs import loading, lossless
 from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload, WeighsErrors
-from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, WITHOUT_WEIGHTS, codec_info
+from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
 from pillow_neural.coding import Planes, code, code_lossless, decode_colours, planes_of
-from pillow_neural.container import Chunk, ChunkEntry, DamagedFileError, Frame, Header, Index
+from pillow_neural.container import Chunk, ChunkEntry, DamagedFileError, Frame, Index
 from pillow_neural.devices import device
 from pillow_neural.frames import Source, file_of, metadata_chunks, opaque, sources
 from pillow_neural.graphics import looks_like_graphics, visible_squared_error
+from pillow_neural.header import LOSSLESS_CODEC, NO_WEIGHTS, Header
 from pillow_neural.layers import check_layers, layer_count, read_payload
 from pillow_neural.modes import has_alpha
 from pillow_neural.rate_control import largest_within
@@ -58,7 +59,7 @@ def encode_frames(frames: Iterable[Image.Image], options: SaveOptions) -> bytes:
     first = next(prepared, None)
     if first is None:
         raise ValueError("there is no frame to save")
-    header = Header(*first.im.size, first.im.mode, LOSSLESS_CODEC, WITHOUT_WEIGHTS, parameters=b"")
+    header = Header(*first.im.size, first.im.mode, LOSSLESS_CODEC, NO_WEIGHTS, parameters=b"")
     header.check()
     prepared = chain([first], prepared)
     if options.codec == LOSSLESS_CODEC:
@@ -108,7 +109,7 @@ def decode_picture(
     if layers is not None:
         check_layers(layer_count(index), layers)
     header, chunks = index.header, index.frames[frame]
-    if (header.codec, header.weights) == (LOSSLESS_CODEC, WITHOUT_WEIGHTS):
+    if header.codec == LOSSLESS_CODEC:
         picture = _decode_lossless(fp, header, chunks, start, tolerant)
         return picture if reduction == 1 else picture.reduce(reduction)
     entry = loading.weights_for_opening(header.codec, header.weights)
@@ -173,7 +174,7 @@ def _lossless_trial(options: SaveOptions, source: Source, codec: Codec, header: 
     comparable = options.codec is None and isinstance(codec, WeighsErrors)
     if not (comparable and lossless.can_encode(source.im) and looks_like_graphics(source.im)):
         return None
-    header = header._replace(codec=LOSSLESS_CODEC, weights=WITHOUT_WEIGHTS)
+    header = header._replace(codec=LOSSLESS_CODEC, weights=NO_WEIGHTS)
     return file_of(header, [code_lossless(source)], options)
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pillow_neural.pillow_plugin import NicImageFile
 
 _FORMAT = "NIC"
-_MAGIC = b"\x89NIC\r\n\x1a\n"
+_MAGIC = b"\x89NIC"
 
 
 def register_nic_opener() -> None:

@@ -8,7 +8,8 @@ from numbers import Integral, Real
 
 from PIL import Image
 
-from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codec_info
+from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
+from pillow_neural.header import LOSSLESS_CODEC
 from pillow_neural.metadata import exif_of, profile_of, xmp_of
 from pillow_neural.timing import MAX_TIMING
 

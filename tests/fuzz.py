@@ -22,8 +22,9 @@ from PIL import Image
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural import container
 from pillow_neural.binary import read_varint
-from pillow_neural.codecs.registry import LOSSLESS_CODEC, codecs
+from pillow_neural.codecs.registry import codecs
 from pillow_neural.container import Chunk
+from pillow_neural.header import LOSSLESS_CODEC
 from pillow_neural.weights import default_entry
 
 ALLOWED = (SyntaxError, OSError, Image.DecompressionBombError)

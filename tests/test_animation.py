@@ -11,7 +11,8 @@ import torch
 from PIL import Image, ImageFile, ImageSequence
 
 from pillow_neural import container
-from pillow_neural.container import Chunk, DamagedFileError, Header
+from pillow_neural.container import Chunk, DamagedFileError
+from pillow_neural.header import Header
 from pillow_neural.pillow_plugin import NicImageFile
 from pillow_neural.timing import Timing, read_timing, timing_chunk
 from tests.conformance.kit import frames

@@ -15,7 +15,8 @@ from pillow_neural.benchmark.codecs import encode, find_codec, nic_codec
 from pillow_neural.benchmark.crops import CropArea, compare, crop_sheet, smallest_not_below
 from pillow_neural.benchmark.metrics import Pixels, ms_ssim, ms_ssim_db, nlpd, nlpd_db, psnr
 from pillow_neural.benchmark.startup import startup
-from pillow_neural.container import Header, write
+from pillow_neural.container import write
+from pillow_neural.header import Header
 
 RATES = np.array([0.1, 0.2, 0.45, 0.8, 1.5])
 QUALITIES = np.array([25.0, 28.1, 31.0, 34.2, 38.0])

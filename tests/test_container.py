@@ -5,20 +5,20 @@ import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pillow_neural import container
+from pillow_neural import binary, container
+from pillow_neural import header as header_module
 from pillow_neural.container import (
     MAGIC,
-    MODES,
     Chunk,
     ChunkEntry,
     DamagedFileError,
     Frame,
-    Header,
     HeaderError,
     Index,
     in_memory,
@@ -27,6 +27,7 @@ from pillow_neural.container import (
     verify,
     write,
 )
+from pillow_neural.header import MODES, Header
 from pillow_neural.timing import Timing, timing_chunk
 
 WEIGHTS = bytes(range(8))
@@ -64,19 +65,19 @@ def file_with_body(body: bytes, length: bytes | None = None) -> io.BytesIO:
 
 
 def body_with(
-    mode: int = 2,
+    first: int = 2,
     width: bytes = b"\x01",
     height: bytes = b"\x01",
     codec: bytes = b"default",
     count: bytes = b"\x00",
     table: bytes = b"",
 ) -> bytes:
-    name = bytes([len(codec)]) + codec
-    return bytes([mode]) + width + height + name + WEIGHTS + b"\x00" + count + table
+    name = bytes([len(codec)]) + codec if first < 4 else b""
+    return bytes([first]) + name + WEIGHTS + width + height + b"\x00" + count + table
 
 
 def table_row(kind: bytes, length: int = 0) -> bytes:
-    return kind + varint(length) + bytes(4)
+    return varint(2 * length) + bytes(4) if kind == b"DATA" else varint(2 * length + 1) + kind + bytes(4)
 
 
 def open_fully(data: bytes) -> None:
@@ -146,8 +147,15 @@ def test_streams_that_return_fewer_bytes_than_asked() -> None:
     assert read_chunk(fp, index.entries[0]) == b"first"
 
 
-def test_overhead_of_a_plain_picture() -> None:
-    assert len(write(HEADER, [Chunk("DATA", bytes(10_000))])) - 10_000 <= 50
+@pytest.mark.parametrize(
+    ("codec", "weights", "overhead"),
+    [("nic2026", WEIGHTS, 34), ("lossless", bytes(8), 26), ("x-y", WEIGHTS, 38)],
+)
+def test_overhead_of_a_plain_picture(codec: str, weights: bytes, overhead: int) -> None:
+    header = HEADER._replace(codec=codec, weights=weights, parameters=bytes(3))
+    data = write(header, [Chunk("DATA", bytes(5_000))])
+    assert len(data) - 5_000 == overhead
+    assert read_index(io.BytesIO(data)).header == header
 
 
 def test_every_changed_byte_is_noticed() -> None:
@@ -192,7 +200,7 @@ def test_any_body_with_a_right_checksum_parses_or_is_refused(body: bytes) -> Non
     assert isinstance(index, Index)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", MAGIC.replace(b"\r\n", b"\n"), MAGIC])
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", MAGIC.lower(), MAGIC])
 def test_other_files_are_refused(data: bytes) -> None:
     with pytest.raises(HeaderError):
         read_index(io.BytesIO(data))
@@ -201,7 +209,9 @@ def test_other_files_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (body_with(mode=4), "mode number 4"),
+        (body_with(first=12), "codec number 3 is unknown"),
+        (body_with(codec=b"nic2026"), "nic2026 is named instead of numbered"),
+        (body_with(count=b"\x01", table=b"\x01DATA" + bytes(4)), "a chunk is named DATA"),
         (body_with(width=b"\x00"), "size 0x1"),
         (body_with(height=varint(2**24)), "size 1x16777216"),
         (body_with(width=b"\x81\x00"), "longer than it need be"),
@@ -231,7 +241,7 @@ def test_impossible_headers_are_refused(body: bytes, message: str) -> None:
 
 def test_other_versions_are_refused() -> None:
     with pytest.raises(HeaderError, match="version 2"):
-        read_index(io.BytesIO(MAGIC + b"\x02" + SMALL_FILE[9:]))
+        read_index(io.BytesIO(MAGIC + b"\x02" + SMALL_FILE[len(MAGIC) + 1 :]))
 
 
 def test_overlong_body_length_is_refused() -> None:
@@ -296,6 +306,7 @@ def test_write_refuses_what_no_reader_accepts(chunks: list[Chunk]) -> None:
         ("mode", "CMYK"),
         ("codec", "a b"),
         ("weights", b"short"),
+        ("codec", "lossless"),
         ("parameters", bytes(256)),
     ],
 )
@@ -320,9 +331,11 @@ def test_worked_examples_of_the_specification() -> None:
     open_fully(animation)
 
 
-def test_only_the_standard_library_is_imported() -> None:
-    tree = ast.parse(Path(container.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [binary, header_module, container])
+def test_only_the_standard_library_is_imported(module: ModuleType) -> None:
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    imported.remove("pillow_neural.binary")
+    imported -= {"pillow_neural.binary", "pillow_neural.header"}
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names

@@ -22,7 +22,8 @@ from pillow_neural.benchmark.layers import LayeredPicture, Prefix, falls
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.recurrent import RecurrentCodec
-from pillow_neural.container import Chunk, DamagedFileError, Header, Index
+from pillow_neural.container import Chunk, DamagedFileError, Index
+from pillow_neural.header import Header
 from pillow_neural.importance import importance_picture
 from pillow_neural.modes import to_planes
 from pillow_neural.pillow_plugin import NicImageFile

@@ -18,8 +18,8 @@ from pillow_neural.cli import main
 from pillow_neural.codecs import lossless
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
-from pillow_neural.codecs.lossless import StreamHeader
-from pillow_neural.container import Chunk, DamagedFileError, Header
+from pillow_neural.container import Chunk, DamagedFileError
+from pillow_neural.header import Header
 from tests.conftest import FakeCodec, picture
 
 Maker = Callable[..., Image.Image]
@@ -47,8 +47,8 @@ def visible(mode: str, width: int = 40, height: int = 30) -> Image.Image:
     return im
 
 
-def with_stream(stream: bytes, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
-    return container.write(Header(*size, mode, "lossless", NO_WEIGHTS, b""), [Chunk("DATA", stream)])
+def with_stream(stream: bytes, size: tuple[int, int] = (40, 30)) -> bytes:
+    return container.write(Header(*size, "RGB", "lossless", NO_WEIGHTS, b""), [Chunk("DATA", stream)])
 
 
 def stream_of(im: Image.Image) -> bytes:
@@ -78,17 +78,17 @@ def test_alpha_is_kept_and_colours_change_only_where_it_is_zero(mode: str) -> No
 def test_an_opaque_alpha_channel_is_kept_as_one(mode: str) -> None:
     im = visible(mode)
     im.putalpha(255)
-    assert not StreamHeader.of(stream_of(im)).alpha
     assert opened(saved(im, lossless=True)).tobytes() == im.tobytes()
 
 
-def test_the_file_is_one_vp8l_stream_without_riff(make_picture: Maker) -> None:
+def test_the_file_is_one_vp8l_stream_without_headers(make_picture: Maker) -> None:
     im = make_picture("RGBA")
     data = saved(im, lossless=True)
     index = container.read_index(io.BytesIO(data))
     assert index.header == Header(40, 30, "RGBA", "lossless", NO_WEIGHTS, b"")
     assert [entry.kind for entry in index.entries] == ["DATA"]
-    stream = container.read_chunk(io.BytesIO(data), index.entries[0])
+    fields = (40 - 1) | (30 - 1) << 14 | 1 << 28
+    stream = b"\x2f" + fields.to_bytes(4, "little") + container.read_chunk(io.BytesIO(data), index.entries[0])
     body = b"WEBPVP8L" + len(stream).to_bytes(4, "little") + stream + b"\0" * (len(stream) % 2)
     webp = Image.open(io.BytesIO(b"RIFF" + len(body).to_bytes(4, "little") + body))
     assert webp.format == "WEBP"
@@ -107,13 +107,13 @@ def test_the_example_in_the_specification() -> None:
     assert (im.mode, im.size, im.getcolors()) == ("L", (3, 2), [(6, 200)])
 
 
-@pytest.mark.parametrize("size", [(20, 20), (300, 257)])
-def test_no_file_is_more_than_28_bytes_larger_than_pillows_webp(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(1, 1), (20, 20), (300, 257), (1000, 200)])
+def test_no_file_is_larger_than_pillows_webp(size: tuple[int, int]) -> None:
     for mode in ("L", "RGB", "RGBA"):
         im = picture(mode, *size)
         webp = io.BytesIO()
         im.save(webp, "WEBP", lossless=True)
-        assert len(saved(im, lossless=True)) <= len(webp.getvalue()) + 28
+        assert len(saved(im, lossless=True)) <= len(webp.getvalue())
 
 
 def test_metadata_is_kept_once_and_not_in_the_stream(make_picture: Maker) -> None:
@@ -212,35 +212,17 @@ def test_without_webp(monkeypatch: pytest.MonkeyPatch, make_picture: Maker) -> N
         opened(data)
 
 
-def _lossy() -> bytes:
-    out = io.BytesIO()
-    picture().save(out, "WEBP", quality=50)
-    return out.getvalue()[20:]
-
-
-def _animated() -> bytes:
-    out = io.BytesIO()
-    picture().save(out, "WEBP", save_all=True, append_images=[picture("L")], lossless=True)
-    return out.getvalue()
-
-
 STREAM = stream_of(picture())
 
 
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
-        (b"", "not a VP8L bitstream"),
-        (STREAM[:5], "not a VP8L bitstream"),
-        (STREAM[:4] + bytes([STREAM[4] | 0x20]) + STREAM[5:], "not a VP8L bitstream"),
-        (_lossy(), "not a VP8L bitstream"),
-        (_animated(), "not a VP8L bitstream"),
-        (_animated()[12:], "not a VP8L bitstream"),
+        (b"", "cannot be decoded"),
+        (STREAM[:1], "cannot be decoded"),
         (STREAM[: len(STREAM) // 2], "cannot be decoded"),
-        (STREAM[:5] + bytes(100), "cannot be decoded"),
-        (stream_of(picture(width=41)), "41x30 pixels, the file says 40x30"),
-        (stream_of(picture(height=29)), "40x29 pixels, the file says 40x30"),
-        (stream_of(picture("RGBA")), "alpha channel in a file of mode RGB"),
+        (bytes(100), "cannot be decoded"),
+        (stream_of(picture(width=20)), "cannot be decoded"),
     ],
 )
 def test_streams_that_are_refused(stream: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,11 +233,9 @@ def test_streams_that_are_refused(stream: bytes, message: str, monkeypatch: pyte
     assert opened(data).getcolors() == [(1200, (128, 128, 128))]
 
 
-def test_a_stream_of_another_size_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lossless, "WebPImageFile", pytest.fail)
-    huge = (16_382 | 16_382 << 14).to_bytes(4, "little")
-    with pytest.raises(DamagedFileError, match="16383x16383 pixels, the file says 40x30"):
-        opened(with_stream(b"\x2f" + huge + bytes(9)))
+def test_a_side_that_no_stream_has_is_refused() -> None:
+    with pytest.raises(DamagedFileError, match="at most 16383 pixels a side"):
+        opened(with_stream(STREAM, (16_384, 1)))
 
 
 @pytest.mark.parametrize(
@@ -265,11 +245,6 @@ def test_a_stream_of_another_size_is_refused_before_it_is_decoded(monkeypatch: p
         ({}, [], "exactly one DATA"),
         ({"parameters": b"\0"}, [Chunk("DATA", STREAM)], "no parameters"),
         ({"mode": "RGBA"}, [Chunk("ALPH", b""), Chunk("DATA", STREAM)], "alpha channel in its section"),
-        (
-            {"weights": b"\0" * 7 + b"\1"},
-            [Chunk("DATA", STREAM)],
-            "weights 0000000000000001 of codec lossless",
-        ),
     ],
 )
 def test_files_that_are_refused(header: dict[str, object], chunks: list[Chunk], message: str) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from pillow_neural import container
 from pillow_neural.alpha import decode_alpha, encode_alpha
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.container import Chunk, DamagedFileError, Header
+from pillow_neural.container import Chunk, DamagedFileError
+from pillow_neural.header import Header
 from pillow_neural.picture import decode_picture, encode_frames, encode_picture
 from pillow_neural.settings import SaveOptions
 from tests.conftest import FakeCodec

@@ -13,7 +13,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 import pillow_neural
 from pillow_neural import container
-from pillow_neural.container import Chunk, Header
+from pillow_neural.container import Chunk
+from pillow_neural.header import Header
 from pillow_neural.pillow_plugin import NicImageFile
 from tests.conftest import FakeCodec
 

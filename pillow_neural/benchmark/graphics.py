@@ -21,8 +21,8 @@ from pillow_neural.benchmark.crops import smallest_not_below
 from pillow_neural.benchmark.metrics import psnr
 from pillow_neural.benchmark.report import markdown_table
 from pillow_neural.benchmark.results import Environment, describe_environment
-from pillow_neural.codecs.registry import LOSSLESS_CODEC
 from pillow_neural.container import read_index
+from pillow_neural.header import LOSSLESS_CODEC
 
 QUALITIES = (0.25, 0.5, 1.0)
 _AVIF = {"speed": 4, "subsampling": "4:4:4"}

@@ -32,8 +32,9 @@ from pillow_neural.benchmark.results import Environment, describe_environment
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.registry import codec_info
-from pillow_neural.container import Chunk, Header, read_index, write
+from pillow_neural.container import Chunk, read_index, write
 from pillow_neural.devices import device
+from pillow_neural.header import Header
 from pillow_neural.layers import layer_sizes
 from pillow_neural.modes import to_planes
 from pillow_neural.pillow_plugin import NicImageFile

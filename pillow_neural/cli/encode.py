@@ -15,7 +15,8 @@ from pillow_neural.cli.arguments import Commands
 from pillow_neural.cli.convert import Converted, convert_all
 from pillow_neural.cli.files import NIC_SUFFIXES, UsageError
 from pillow_neural.cli.metadata import ignored_by, metadata_of
-from pillow_neural.codecs.registry import DEFAULT_CODEC, LOSSLESS_CODEC, codec_info, codecs
+from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info, codecs
+from pillow_neural.header import LOSSLESS_CODEC
 from pillow_neural.settings import DEFAULT_QUALITY, MAX_QUALITY, MIN_QUALITY
 
 _DETAILS = """Any picture that Pillow opens will do; animated ones (GIF, PNG, WebP, AVIF) stay animated. Exif,

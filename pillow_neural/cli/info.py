@@ -28,8 +28,9 @@ from pillow_neural.cli.files import (
 )
 from pillow_neural.cli.reasons import verdict
 from pillow_neural.cli.workers import check_device
-from pillow_neural.codecs.registry import LOSSLESS_CODEC, codecs_with_maps
+from pillow_neural.codecs.registry import codecs_with_maps
 from pillow_neural.container import METADATA
+from pillow_neural.header import LOSSLESS_CODEC
 from pillow_neural.layers import layer_sizes, whole_layers
 from pillow_neural.timing import read_timing
 

@@ -1,16 +1,16 @@
 """lossless: VP8L, the lossless bitstream of WebP (RFC 9649), made and read by Pillow. No weights, no torch.
 
-    picture --RGB or RGBA--> Pillow's WebP file --20 bytes of RIFF off--> VP8L bitstream, one section
-    picture <-mode of file-- Pillow's WebP file <--20 bytes of RIFF on--- section, its own header checked
+    picture --RGB or RGBA--> Pillow's WebP file --25 bytes off--> rest of a VP8L bitstream, one section
+    picture <-mode of file-- Pillow's WebP file <--25 bytes on--- section
 
-Alpha travels inside the bitstream. It is exact like the colours, but those of fully transparent pixels become
-what compresses best, as in Pillow's WebP.
+The 25 bytes are RIFF and the bitstream's own header, which say nothing that the file's header does not. Alpha
+travels inside the bitstream. It is exact like the colours, but those of fully transparent pixels become what
+compresses best, as in Pillow's WebP.
 """
 
 from __future__ import annotations
 
 import io
-from typing import NamedTuple
 
 from PIL import Image, features
 from PIL.WebPImagePlugin import WebPImageFile
@@ -24,8 +24,8 @@ MAX_SIDE = 16_383
 
 _RIFF, _CHUNK = b"RIFF", b"WEBPVP8L"
 _WRAPPING = 20
-_SIGNATURE = 0x2F
-_HEADER_BYTES = 5
+_SIGNATURE = b"\x2f"
+_STREAM_HEADER = 5
 
 _USUAL = {"method": 4, "quality": 80}
 """Pillow's defaults, so that no stream is longer than that of a WebP file saved with them."""
@@ -34,26 +34,6 @@ _STRONG = {"method": 4, "quality": 100}
 _THOROUGH = {"method": 6, "quality": 100}
 _THOROUGH_PIXELS = 2**16
 """Up to so many pixels all of libwebp's ways are tried; 0 to 4 % fewer bytes for ten times the work."""
-
-
-class StreamHeader(NamedTuple):
-    """What a VP8L bitstream says of itself: size in pixels, and whether any pixel may be transparent."""
-
-    width: int
-    height: int
-    alpha: bool
-
-    @classmethod
-    def of(cls, stream: bytes) -> StreamHeader:
-        """That of a bitstream.
-
-        Raises:
-            DamagedFileError: it is not VP8L of version 0.
-        """
-        fields = int.from_bytes(stream[1:_HEADER_BYTES], "little")
-        if len(stream) <= _HEADER_BYTES or stream[0] != _SIGNATURE or fields >> 29:
-            raise DamagedFileError("the lossless picture is not a VP8L bitstream of version 0")
-        return cls(1 + (fields & 0x3FFF), 1 + (fields >> 14 & 0x3FFF), bool(fields >> 28 & 1))
 
 
 def can_encode(im: Image.Image) -> bool:
@@ -85,24 +65,19 @@ def decode(payload: Payload, width: int, height: int, mode: str) -> Image.Image:
 
     Args:
         payload: what `encode` gave for a picture of this mode, or of one that has less than it.
-        width, height: the size that was encoded; no memory is used before the bitstream says the same.
+        width, height: the size that was encoded.
         mode: that of the file.
 
     Raises:
-        DamagedFileError: the payload is not one of this size and mode.
+        DamagedFileError: the payload is not one of this size.
         OSError: Pillow was built without WebP.
     """
     _check_available()
     if payload.parameters or len(payload.sections) != 1:
         raise DamagedFileError("a lossless picture has exactly one DATA section, and no parameters")
-    (stream,) = payload.sections
-    header = StreamHeader.of(stream)
-    if header[:2] != (width, height):
-        raise DamagedFileError(
-            f"the lossless picture has {header.width}x{header.height} pixels, the file says {width}x{height}"
-        )
-    if header.alpha and not has_alpha(mode):
-        raise DamagedFileError(f"the lossless picture has an alpha channel in a file of mode {mode}")
+    if max(width, height) > MAX_SIDE:
+        raise DamagedFileError(f"a lossless picture has at most {MAX_SIDE} pixels a side")
+    stream = _stream_header(width, height, has_alpha(mode)) + payload.sections[0]
     try:
         with WebPImageFile(io.BytesIO(_wrapped(stream))) as opened:
             opened.load()
@@ -123,6 +98,12 @@ def _in_mode(opened: Image.Image, mode: str) -> Image.Image:
     return picture
 
 
+def _stream_header(width: int, height: int, alpha: bool) -> bytes:
+    """The beginning of a VP8L bitstream of version 0; alpha: whether pixels may be transparent."""
+    fields = width - 1 | (height - 1) << 14 | alpha << 28
+    return _SIGNATURE + fields.to_bytes(4, "little")
+
+
 def _wrapped(stream: bytes) -> bytes:
     """A WebP file of this one bitstream and nothing else."""
     padded = stream + bytes(len(stream) % 2)
@@ -131,13 +112,15 @@ def _wrapped(stream: bytes) -> bytes:
 
 
 def _stream(im: Image.Image, settings: dict[str, int]) -> bytes:
-    """The bitstream that Pillow makes of a picture."""
+    """The bitstream that Pillow makes of a picture, without its header."""
     out = io.BytesIO()
     im.save(out, "WEBP", lossless=True, **settings)
     file = out.getvalue()
-    if file[8:16] != _CHUNK:
+    stream = file[_WRAPPING : _WRAPPING + int.from_bytes(file[16:_WRAPPING], "little")]
+    headers = [_stream_header(*im.size, alpha) for alpha in (False, True)]
+    if file[8:16] != _CHUNK or stream[:_STREAM_HEADER] not in headers:
         raise OSError("Pillow's WebP plugin wrote no plain lossless picture")
-    return file[_WRAPPING : _WRAPPING + int.from_bytes(file[16:_WRAPPING], "little")]
+    return stream[_STREAM_HEADER:]
 
 
 def _check_available() -> None:

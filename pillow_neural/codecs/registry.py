@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pillow_neural.codecs.contract import CodecInfo
+from pillow_neural.header import LOSSLESS_CODEC
 
 DEFAULT_CODEC = "nic2026"
-
-LOSSLESS_CODEC = "lossless"
-"""The one codec that takes and gives whole pictures, without weights and torch: `codecs.lossless`."""
-
-WITHOUT_WEIGHTS = bytes(8)
-"""The weights id in files of that codec."""
 
 _CODECS = (
     CodecInfo(

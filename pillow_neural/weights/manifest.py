@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from pillow_neural.container import CODEC_NAME
+from pillow_neural.header import CODEC_NAME
 from pillow_neural.weights.errors import FOLDER_VARIABLE, WeightsUnavailableError
 
 ID_BYTES = 8

@@ -48,7 +48,7 @@ def recipe_for(shape: Mentzer2018Shape) -> Recipe:
         initialise=initialise,
         step=step,
         pack=pack_mentzer2018,
-        slow=("linear", "tail"),
+        slow=("linear",),
         crop=CROP,
         batch=BATCH,
     )
