@@ -55,7 +55,7 @@ def test_ms_ssim_of_unlike_pictures_has_finite_gradients() -> None:
 
 def test_strong_components_are_staggered_over_several_channels() -> None:
     spread, steps = torch.tensor([4.0, 0.5, 0.3, 0.01]), torch.tensor([6.0, 0.1])
-    start = staggered_start(spread, 6, steps)
+    start = staggered_start(spread, 6, 6, steps)
     assert start.component.tolist() == [0, 0, 1, 0, 2, 0]
     several = start.component == 0
     values = torch.linspace(-6, 6, 200)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.entropy import DecodeError
 from pillow_neural.networks import strips
+from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
@@ -270,3 +272,32 @@ def test_strips_are_what_the_whole_is(transform: str, monkeypatch: pytest.Monkey
         assert max(calls[1:]) < calls[0]
         narrower = strips.in_strips(apply, whole, *strides, network.halo - 1)
         assert not torch.allclose(narrower, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+def test_with_masking_errors_move_to_where_the_picture_is_busy(
+    codec: Nic2026, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = _tensor(photograph)
+    level = codec.level_of_quality(0.5)
+
+    def errors(masking: bool) -> Tensor:
+        shape = replace(codec._network.shape, masking=masking)
+        monkeypatch.setattr(codec._network, "shape", shape)
+        monkeypatch.setattr(strips, "STRIP_BLOCKS", 100)
+        decoded = codec.decode(codec.encode(picture, [level]), 768, 512)
+        return torch.nn.functional.avg_pool2d((decoded.float() - picture).square(), 16).mean(dim=1).flatten()
+
+    order = sensitivity(picture / 255).flatten().argsort()
+    plain, masked = errors(masking=False)[order], errors(masking=True)[order]
+    third = len(order) // 3
+    assert masked[:third].mean() > 1.02 * plain[:third].mean()
+    assert masked[-third:].mean() < plain[-third:].mean()
+
+
+def test_masking_weights_are_one_on_average_and_bounded() -> None:
+    weights = masking_weight(sensitivity(torch.rand(2, 3, 64, 32) * torch.linspace(0, 1, 32) ** 2))
+    assert weights.shape == (2, 1, 4, 2)
+    assert torch.allclose(weights.log().mean(dim=(1, 2, 3)), torch.zeros(2), atol=1e-5)
+    assert (weights[..., 0] > weights[..., 1]).all()
+    extreme = masking_weight(torch.logspace(0, 9, 10)[None, None, None])
+    assert (extreme.min().item(), extreme.max().item()) == pytest.approx((0.1, 10))

@@ -31,6 +31,7 @@ from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
 from pillow_neural.networks.quantise import rate_distortion_round
@@ -135,6 +136,8 @@ class Nic2026:
         sections = [[self._hyper_section(values)] for values in hyper]
         unit = self._network.unit(rate)
         weight = self._network.error_weight(rate)
+        if self._network.shape.masking:
+            weight = weight * self._masking_weight(pictures)
         places = self._coded_places(height, width, pictures.shape[1])
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
@@ -209,6 +212,14 @@ class Nic2026:
 
         padded = pad_to_multiples(pictures, HYPER_BLOCK)
         return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
+
+    def _masking_weight(self, pictures: Tensor) -> Tensor:
+        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, height, width]."""
+        padded = pad_to_multiples(pictures, HYPER_BLOCK)
+        blocks = in_strips(
+            lambda strip: sensitivity(strip.to(self._device).float() / 255), padded, BLOCK, 1, 0
+        )
+        return masking_weight(blocks)
 
     def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""

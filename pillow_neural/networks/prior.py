@@ -256,7 +256,8 @@ class PhasedPrior(nn.Module):
             latents: [B, C, H, W] in quantisation steps.
             unit: expected magnitude of each channel in steps, [B, C, 1, 1].
             rate: [B] in 0..1.
-            error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1]. With it
+            error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1] or
+                [B, C, H, W]. With it
                 symbols are chosen as the encoder does and the rate is theirs. Their gradient is that of
                 what they stand for, and zero for those that are zero: a latent may move in the dead zone
                 and nothing follows, and where it leaves it, both choices cost the same. Without it symbols

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
@@ -33,7 +34,10 @@ class TrainingOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """Widths and depths; stored with the weights."""
+    """Widths and depths; stored with the weights.
+
+    `masking`: whether symbols are chosen with errors weighed by contrast; decoding does not depend on it.
+    """
 
     latents: int = 256
     features: int = 128
@@ -45,6 +49,7 @@ class NetworkShape:
     scale_features: int = 64
     scale_hidden: int = 96
     knots: int = 6
+    masking: bool = False
 
 
 def lambda_of_rate(rate: Tensor) -> Tensor:
@@ -105,6 +110,8 @@ class TransformCodec(nn.Module):
         """
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
         weight = self.error_weight(rate) if as_coded else None
+        if weight is not None and self.shape.masking:
+            weight = weight * masking_weight(sensitivity(pixels))
         decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
         return TrainingOutput(self.reconstruct(decoded, rate), bits)
 

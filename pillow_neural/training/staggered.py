@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DEVIATION = 1.0
-"""Of values, in units of the centres' distance, that most of which lie within the centres."""
+SPAN = 6.0
+"""Deviations of a component that its centres cover."""
 
 
 class Start(NamedTuple):
@@ -36,7 +36,7 @@ class Start(NamedTuple):
     inverse_gains: Tensor
 
 
-def staggered_start(spread: Tensor, channels: int, steps: Tensor) -> Start:
+def staggered_start(spread: Tensor, channels: int, centres: int, steps: Tensor) -> Start:
     """Share channels out among components, so that the error of quantisation is least.
 
     A channel beyond a component's first is used where the step that is wanted is finer than those before it
@@ -45,10 +45,11 @@ def staggered_start(spread: Tensor, channels: int, steps: Tensor) -> Start:
     Args:
         spread: deviations of the components, [C].
         channels: K.
+        centres: L, at a distance of 1.
         steps: quantisation steps that are wanted at the knots of the rate, [knots].
     """
-    component, copy = _share_out(spread, channels)
-    own_step = spread[component] / DEVIATION
+    component, copy = _share_out(spread, channels, centres)
+    own_step = spread[component] * SPAN / centres
     copies = torch.bincount(component, minlength=len(spread))
     offset = torch.tensor([_radical_inverse(int(number)) for number in copy]) * own_step
     offset = torch.where(copies[component] > 1, offset, 0)
@@ -60,21 +61,21 @@ def staggered_start(spread: Tensor, channels: int, steps: Tensor) -> Start:
     return Start(component, offset, gains, precision / total / gains)
 
 
-def _share_out(spread: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+def _share_out(spread: Tensor, channels: int, centres: int) -> tuple[Tensor, Tensor]:
     """Component of each channel, and how many channels before have the same: int64 [K] both."""
     copies = torch.zeros(len(spread), dtype=torch.int64)
     given = []
     for _ in range(channels):
-        chosen = int((_error(spread, copies) - _error(spread, copies + 1)).argmax())
+        chosen = int((_error(spread, centres, copies) - _error(spread, centres, copies + 1)).argmax())
         given.append((chosen, int(copies[chosen])))
         copies[chosen] += 1
     component, copy = torch.tensor(given).T
     return component, copy
 
 
-def _error(spread: Tensor, copies: Tensor) -> Tensor:
+def _error(spread: Tensor, centres: int, copies: Tensor) -> Tensor:
     """Squared error of components carried by so many channels."""
-    quantised = (spread / DEVIATION / copies.clamp_min(1)).square() / 12
+    quantised = (spread * SPAN / centres / copies.clamp_min(1)).square() / 12
     return torch.where(copies > 0, quantised, spread.square())
 
 

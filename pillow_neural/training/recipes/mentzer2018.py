@@ -11,7 +11,10 @@ log-uniformly.
 As in the paper the rate is the mean of what all symbols cost and of what those cost that the importance map
 keeps: the latter is what tells the map to keep fewer, through the gradient of its ramp.
 
-`--set importance=false` is the ablation: no map. `--set features=128 groups=5` is the paper's size.
+Eleven centres where the paper has six: the start from the Karhunen-Loeve transform then loses a third less in
+1 - MS-SSIM.
+
+`--set importance=false` is the ablation: no map. `--set features=128 groups=5 centres=6` is the paper's size.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def recipe_for(shape: Mentzer2018Shape) -> Recipe:
         initialise=initialise,
         step=step,
         pack=pack_mentzer2018,
-        slow=("linear",),
+        slow=("linear", "tail"),
         crop=CROP,
         batch=BATCH,
     )
@@ -60,7 +63,7 @@ def initialise(network: nn.Module, sampler: CropSampler) -> None:
     assert isinstance(network, Mentzer2018Network)
     shape = network.shape
     vectors, spread = klt(block_samples(sampler, KLT_CROPS, BLOCK), min(shape.channels, 3 * BLOCK**2))
-    start = staggered_start(spread, shape.channels, steps_of_knots(shape.knots))
+    start = staggered_start(spread, shape.channels, shape.centres, steps_of_knots(shape.knots))
     vectors = vectors[start.component]
     network.analysis.linear.weight.copy_(vectors[:, :, None, None])
     network.synthesis.linear.weight.copy_(vectors.T[:, :, None, None])
@@ -83,5 +86,5 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     return StepResult(loss.mean(), output.bits.detach().mean() / area, -10 * torch.log10(mse).mean())
 
 
-SHAPE = Mentzer2018Shape()
+SHAPE = Mentzer2018Shape(centres=11)
 RECIPE = recipe_for(SHAPE)

@@ -3,11 +3,13 @@
 The second (`--tune ssim`) is for training that goes on from weights of the first. Bits and rate positions
 stay as they are: a unit of 1 - MS-SSIM is worth what makes it cost the same bits, at every rate. A tenth of
 the distortion stays squared error, for MS-SSIM is nearly blind to brightness and colour of large areas.
+Symbols are chosen with errors weighed by contrast (pillow_neural.networks.masking).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -37,9 +39,9 @@ SQUARED_ERROR_SHARE = 0.1
 Distortion = Callable[[Tensor, Tensor], Tensor]
 
 
-def build() -> TransformCodec:
+def build(masking: bool = False) -> TransformCodec:
     """The untrained network."""
-    return TransformCodec(NetworkShape())
+    return TransformCodec(NetworkShape(masking=masking))
 
 
 @torch.no_grad()
@@ -106,9 +108,5 @@ def step(distortion: Distortion, network: nn.Module, batch: Tensor, random: torc
     return StepResult(loss, bpp.mean().detach(), -10 * torch.log10(mse).mean())
 
 
-def _recipe(distortion: Distortion) -> Recipe:
-    return Recipe(build, initialise, partial(step, distortion), pack_transform_codec, slow=("linear",))
-
-
-RECIPE = _recipe(squared_error)
-TUNED = {"ssim": _recipe(mixed_distortion)}
+RECIPE = Recipe(build, initialise, partial(step, squared_error), pack_transform_codec, slow=("linear",))
+TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True), step=partial(step, mixed_distortion))}
