@@ -212,7 +212,11 @@ def test_rivals_get_no_fewer_bytes() -> None:
 
 def test_crops_are_cut_within_the_picture(tmp_path: Path) -> None:
     Image.fromarray(_picture(40, 50)).save(tmp_path / "a.png")
-    rows = list(compare(tmp_path / "a.png", [20, 40], lambda image, q: encode(image, "JPEG", {"quality": q})))
+    rows = list(
+        compare(
+            tmp_path / "a.png", [20, 40], {".nic": lambda image, q: encode(image, "JPEG", {"quality": q})}
+        )
+    )
     assert crop_sheet(rows, 64).size == (4 * 64 + 3 * 6, 2 * (64 + 24) + 6)
     image = Image.new("RGB", (192, 176))
     assert CropArea(64, 32).box(image) == (64, 72, 128, 104)

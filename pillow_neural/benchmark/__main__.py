@@ -9,7 +9,7 @@ from PIL import Image
 
 from pillow_neural.benchmark.codecs import available_peers, find_codec, our_codecs
 from pillow_neural.benchmark.complexity import complexity
-from pillow_neural.benchmark.crops import compare, crop_sheet, encoder
+from pillow_neural.benchmark.crops import compare, crop_sheet, encoders
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, CurveSet, load_published
 from pillow_neural.benchmark.full_report import CROP_BPPS, CROP_SIZE, Plan, Shown, write_full_report
 from pillow_neural.benchmark.graphics import measure_graphics
@@ -100,9 +100,9 @@ def _variants(options: argparse.Namespace) -> None:
 
 
 def _crops(options: argparse.Namespace) -> None:
-    encode_ours = encoder(find_codec(options.codec))
+    ours = encoders([find_codec(name) for name in options.codecs])
     middle = tuple(options.at) if options.at else None
-    rows = [row for path in options.pictures for row in compare(path, options.bpp, encode_ours, middle)]
+    rows = [row for path in options.pictures for row in compare(path, options.bpp, ours, middle)]
     crop_sheet(rows, options.size).save(options.output)
 
 
@@ -237,7 +237,7 @@ def _add_crops(parser: argparse.ArgumentParser) -> None:
         "--bpp", type=float, nargs="+", default=list(CROP_BPPS), help="nominal bits per pixel"
     )
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
-    parser.add_argument("--codec", default="nic", help="nic, nic:ssim or nic:CODEC")
+    parser.add_argument("--codecs", nargs="+", default=["nic"], help="nic, nic:ssim or nic:CODEC")
     parser.add_argument("--size", type=_positive, default=CROP_SIZE, help="side of the crops in pixels")
     parser.add_argument("--at", type=int, nargs=2, metavar=("X", "Y"), help="middle of the crops")
 

@@ -1,6 +1,6 @@
 """Side by side: a crop of a picture, of ours, and of AVIF and WebP in files of the same size."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ _RIVALS: tuple[tuple[str, str, SaveArgs], ...] = (
     ("AVIF", "AVIF", {"speed": 4, "subsampling": "4:2:0"}),
     ("WebP", "WEBP", {"method": 6}),
 )
-_OURS = ".nic"
 _LABEL_HEIGHT = 24
 _GAP = 6
 
@@ -61,6 +60,11 @@ class Comparison:
     coded: list[Coded]
 
 
+def encoders(ours: Sequence[Codec]) -> dict[str, EncodeOurs]:
+    """How codecs of ours write a picture, by the names that they are shown under, such as ".nic ssim"."""
+    return {f".{codec.name.replace(':', ' ')}": encoder(codec) for codec in ours}
+
+
 def encoder(ours: Codec) -> EncodeOurs:
     """How a codec of ours writes a picture at a nominal number of bits per pixel."""
     fixed = {key: value for key, value in ours.settings[0].items() if key != "quality"}
@@ -68,28 +72,31 @@ def encoder(ours: Codec) -> EncodeOurs:
 
 
 def compare(
-    path: Path, bpps: Sequence[float], encode_ours: EncodeOurs, middle: tuple[int, int] | None = None
+    path: Path,
+    bpps: Sequence[float],
+    ours: Mapping[str, EncodeOurs],
+    middle: tuple[int, int] | None = None,
 ) -> Iterator[Comparison]:
     """One comparison of a picture for each target in bits per pixel.
 
-    AVIF and WebP get the lowest quality whose file isn't smaller than ours, so they never have fewer bytes,
-    unless quality 100 is still smaller; one that Pillow can't save here is left out.
+    AVIF and WebP get the lowest quality whose file isn't smaller than the first of ours, so they never have
+    fewer bytes, unless quality 100 is still smaller; one that Pillow can't save here is left out.
     """
     register_formats()
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     for bpp in bpps:
-        ours = encode_ours(image, bpp)
-        files = {_OURS: ours}
+        files = {name: encode_ours(image, bpp) for name, encode_ours in ours.items()}
+        size = len(next(iter(files.values())))
         for name, pillow_format, args in _RIVALS:
             if pillow_format in Image.SAVE:
-                files[name] = smallest_not_below(image, len(ours), pillow_format, args)
+                files[name] = smallest_not_below(image, size, pillow_format, args)
         coded = [Coded(name, len(data), decode(data).convert("RGB")) for name, data in files.items()]
         yield Comparison(path.stem, bpp, middle, image, coded)
 
 
 def crop_sheet(comparisons: Sequence[Comparison], size: int) -> Image.Image:
-    """One row for each comparison: square crops of `size` pixels of the original, ours, AVIF, WebP.
+    """One row for each comparison: square crops of `size` pixels of the original, of ours, AVIF, WebP.
 
     Labels give bits per pixel and PSNR of the whole picture.
     """

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pillow_neural.benchmark.codecs import Codec, weights_measured
-from pillow_neural.benchmark.crops import Comparison, compare, crop_sheet, encoder
+from pillow_neural.benchmark.codecs import Codec, registered_name, weights_measured
+from pillow_neural.benchmark.crops import Comparison, compare, crop_sheet, encoders
 from pillow_neural.benchmark.curves import METRICS, CurveSet
 from pillow_neural.benchmark.learning import (
     LearningPoint,
@@ -34,6 +34,7 @@ from pillow_neural.benchmark.report import ANCHORS, write_report
 from pillow_neural.benchmark.results import CodecResult, Results, load_results
 from pillow_neural.benchmark.run import find_pictures, measure
 from pillow_neural.benchmark.speed import SpeedResults, load_speed, measure_speed, typical_setting
+from pillow_neural.codecs.registry import DEFAULT_CODEC
 
 CROP_BPPS = (0.1, 0.25)
 PAGE_BPP = 0.25
@@ -56,7 +57,7 @@ class Plan:
     Attributes:
         folders: of PNG pictures, differently named; the first is the main set.
         output: folder for what is written.
-        codecs: in the order of tables and plots; the first of ours is shown in crops and page.
+        codecs: in the order of tables and plots; the default one is shown in crops and page.
         published: curves of others by name, measured on the first set.
         shown: pictures to look at closely; none for some of the first set.
         limit: only the first pictures of each set by name.
@@ -169,13 +170,15 @@ def _find_shown(shown: Sequence[Shown], paths: Sequence[Path]) -> list[tuple[Pat
 
 
 def _show(plan: Plan, shown: Sequence[tuple[Path, Shown]]) -> bool:
-    """Write crops.png and index.html with the first codec of ours, if there is one."""
-    ours = next((codec for codec in plan.codecs if codec.format == "NIC"), None)
-    if ours is None:
+    """Write crops.png and index.html with the default codec, however tuned, or else the first of ours."""
+    ours = [codec for codec in plan.codecs if codec.format == "NIC"]
+    if not ours:
         return False
+    default = [codec for codec in ours if registered_name(codec.settings[0]) == DEFAULT_CODEC]
+    shown_codecs = encoders(default or ours[:1])
     comparisons: list[Comparison] = []
     for path, place in tqdm(shown, desc="crops and page", unit="picture"):
-        comparisons += compare(path, CROP_BPPS, encoder(ours), place.middle)
+        comparisons += compare(path, CROP_BPPS, shown_codecs, place.middle)
     crop_sheet(comparisons, CROP_SIZE).save(plan.output / "crops.png")
     write_page([each for each in comparisons if each.bpp == PAGE_BPP], plan.output / "index.html")
     return True

@@ -53,8 +53,9 @@ class Overview:
 _CROPS = """\
 ## Crops
 
-Original, ours, AVIF and WebP, the last two at the lowest quality whose file isn't smaller than ours. Labels
-give bits per pixel and PSNR of the whole picture. [index.html](index.html) has some of it with a slider.
+Original, ours, AVIF and WebP, the last two at the lowest quality whose file isn't smaller than the first of
+ours. Labels give bits per pixel and PSNR of the whole picture. [index.html](index.html) has some of it with a
+slider.
 
 ![Crops side by side](crops.png)
 """

@@ -70,7 +70,7 @@ def _picture(comparison: Comparison, facts: Sequence[list[str]], area: CropArea)
     }
     coded_sides = [
         {
-            "id": coded.codec.lower().strip("."),
+            "id": coded.codec.lower().strip(".").replace(" ", "-"),
             "label": coded.codec,
             "facts": lines,
             "source": _source(coded.image.crop(box)),
