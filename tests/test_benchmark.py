@@ -1,5 +1,8 @@
 import json
 import math
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,3 +235,34 @@ def test_startup_in_fresh_interpreters(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_bytes(b"no picture")
     assert main(["startup", str(path)]) == 1
     assert "cannot identify image file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import multiprocessing, os, sys, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from pillow_neural.benchmark.run import end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), end_with_parent) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        pool.submit(time.sleep, 60).result()\n"
+    )
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc", parent.stdout.readline().strip(), "stat")
+        assert _runs(worker)
+        parent.kill()
+    end = time.monotonic() + 20
+    while _runs(worker) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _runs(worker)
+
+
+def _runs(stat: Path) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

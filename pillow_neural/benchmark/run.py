@@ -1,7 +1,9 @@
 """Measures codecs over a folder of pictures."""
 
 import multiprocessing
+import os
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -85,8 +87,20 @@ def _measure_pictures(
     if jobs == 1:
         yield from map(measure_one, paths)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         yield from pool.map(measure_one, paths)
+
+
+def end_with_parent() -> None:
+    """Make this worker process end when the one that started it does, even if that is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _measure_picture(codec: Codec, repeats: int, path: Path) -> list[Measurement]:
