@@ -15,15 +15,15 @@ LUMINANCE_CONSTANT = 0.01**2
 CONTRAST_CONSTANT = 0.03**2
 WINDOW = 11
 SIGMA = 1.5
-FLOOR = 1e-3
+FLOOR = 0.05
 
 
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """Multi-scale structural similarity of pictures, mean of the channels, at most 1: [B].
 
     Wang, Simoncelli and Bovik 2003, equation 7, with five scales, an 11x11 Gaussian window of sigma 1.5,
-    valid convolutions and 2x2 means between the scales. The mean of a scale counts as 0.001 at least, so
-    that gradients stay finite.
+    valid convolutions and 2x2 means between the scales. The mean of a scale counts as 0.05 at least:
+    near 0 the root makes gradients so large that one smooth crop would steer a step.
 
     Args:
         first, second: pixels in 0..1 and somewhat beyond, [B, C, H, W].
