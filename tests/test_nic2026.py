@@ -18,9 +18,11 @@ from torch import Tensor
 
 import pillow_neural
 from pillow_neural.benchmark.complexity import complexity
+from pillow_neural.benchmark.metrics import ms_ssim
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
+from pillow_neural.container import read_index
 from pillow_neural.entropy import DecodeError
 from pillow_neural.networks import strips
 from pillow_neural.networks.masking import masking_weight, sensitivity
@@ -272,6 +274,19 @@ def test_strips_are_what_the_whole_is(transform: str, monkeypatch: pytest.Monkey
         assert max(calls[1:]) < calls[0]
         narrower = strips.in_strips(apply, whole, *strides, network.halo - 1)
         assert not torch.allclose(narrower, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+def test_tuned_for_ssim_files_of_one_size_are_better_in_it_and_worse_in_psnr(photograph: Image.Image) -> None:
+    found = {}
+    for tune in ("psnr", "ssim"):
+        data = _saved(photograph, target_size=16_000, tune=tune)
+        index = read_index(io.BytesIO(data))
+        assert index.header.weights == weights_for_saving("nic2026", tune).id
+        opened = Image.open(io.BytesIO(data)).convert("RGB")
+        found[tune] = ms_ssim(np.asarray(photograph), np.asarray(opened)), _psnr(photograph, opened)
+    assert found["ssim"][0] > found["psnr"][0]
+    assert found["ssim"][1] < found["psnr"][1]
+    assert _saved(photograph, quality=0.1) == _saved(photograph, quality=0.1, tune="psnr")
 
 
 def test_with_masking_errors_move_to_where_the_picture_is_busy(

@@ -64,6 +64,10 @@ class TestManifestOfThePackage:
         for entry in manifest():
             assert codec_info(entry.codec).name == entry.codec
 
+    def test_what_weights_are_tuned_for_is_what_their_codec_offers_beside_its_own(self) -> None:
+        for entry in manifest():
+            assert entry.tune is None or entry.tune in codec_info(entry.codec).tunes[1:]
+
     def test_repositories_have_names_that_the_hub_accepts(self) -> None:
         for entry in manifest():
             if entry.repository is not None:

@@ -87,8 +87,18 @@ def _measure_pictures(
     if jobs == 1:
         yield from map(measure_one, paths)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, _start_worker, (threads,)) as pool:
         yield from pool.map(measure_one, paths)
+
+
+def _start_worker(threads: int) -> None:
+    """Share the cores out, for each worker would use all of them and wait for the others."""
+    import torch
+
+    torch.set_num_threads(threads)
+    end_with_parent()
 
 
 def end_with_parent() -> None:

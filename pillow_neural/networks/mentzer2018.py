@@ -149,9 +149,9 @@ class Analysis(nn.Module):
         """Linear transform plus the network's share."""
         features = F.leaky_relu(self.head(pixels / INPUT_UNIT), LEAK)
         features = self.trunk(F.leaky_relu(self.down(features), LEAK), rate)
-        output: Tensor = self.tail(features).float()
+        output: Tensor = OUTPUT_UNIT * self.tail(features).float()
         linear = self.linear(F.pixel_unshuffle(pixels, BLOCK)).float()
-        latents = linear + OUTPUT_UNIT * output[:, : self.channels]
+        latents = linear + output[:, : self.channels]
         return torch.cat([latents, output[:, self.channels :]], 1)
 
 
