@@ -128,7 +128,8 @@ def test_second_decoder_finds_the_same_symbols(
     picture.save(buffer, "NIC", quality=quality)
     entry = weights_for_saving("nic2026")
     with safe_open(locate(entry), framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        exact = [name for name in file.keys() if not name.endswith(".step")]  # noqa: SIM118 - of float kernels
+        tensors = {name: file.get_tensor(name) for name in exact}
         channels = json.loads(file.metadata()["network_shape"])["latents"]
     decoded = IntegerDecoder(tensors, channels).decode(buffer.getvalue())
     codec = load_codec(entry, "cpu")
