@@ -185,6 +185,6 @@ def _check_tune(value: object, codec: str) -> str:
         raise TypeError(f"tune must be a name such as 'ssim', not {type(value).__name__}")
     known = codec_info(codec).tunes
     if value not in known:
-        choice = f"only for {' or '.join(known)}" if known else "for nothing: leave tune out"
+        choice = f"only for {' or '.join(known)}" if known else "nor for anything else: leave tune out"
         raise ValueError(f"codec {codec} cannot be tuned for {value!r}, {choice}")
     return value

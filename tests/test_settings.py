@@ -64,7 +64,7 @@ def test_tune_is_one_that_the_codec_has() -> None:
     assert _options(tune="ssim").tune == SaveOptions(codec="nic2026", tune="ssim").tune == "ssim"
     with pytest.raises(ValueError, match="nic2026 cannot be tuned for 'vmaf', only for psnr or ssim"):
         _options(tune="vmaf")
-    with pytest.raises(ValueError, match="mentzer2018 cannot be tuned for 'ssim', for nothing"):
+    with pytest.raises(ValueError, match="mentzer2018 cannot be tuned for 'ssim', nor for anything else"):
         _options(codec="mentzer2018", tune="ssim")
     with pytest.raises(ValueError, match="lossless cannot be tuned"):
         _options(lossless=True, tune="ssim")
