@@ -274,8 +274,7 @@ class TestMeasuredCurve:
         """Two settings, the higher rate first, of two codecs."""
         settings = [Setting({}, rate, 40 * rate, rate, 1.0, 1.0, []) for rate in (0.9, 0.5)]
         weights: Environment = {"weights": ENTRY.id.hex()}
-        measured = [CodecResult("webp", "WEBP", False, {}, settings[::-1][:1])]
-        measured.append(CodecResult("nic:toy", "NIC", False, weights, settings))
+        measured = [CodecResult(name, "NIC", False, weights, settings) for name in ("webp", "nic:toy")]
         Results([PictureInfo(name, 768, 512) for name in pictures], measured).save(path / "results.json")
         return path / "results.json"
 
@@ -287,7 +286,8 @@ class TestMeasuredCurve:
         with pytest.raises(ValueError, match=r"other pictures than kodim01.png to kodim24.png"):
             measured_curve(self._results(tmp_path, self.KODAK[:2]), ENTRY)
 
-    def test_it_is_of_these_weights(self, tmp_path: Path) -> None:
-        entry = dataclasses.replace(ENTRY, sha256="0" * 64)
+    @pytest.mark.parametrize("other", [{"codec": "nic2026"}, {"sha256": "0" * 64}])
+    def test_it_is_of_the_codec_with_these_weights(self, tmp_path: Path, other: dict[str, str]) -> None:
+        entry = dataclasses.replace(ENTRY, **other)
         with pytest.raises(ValueError, match=f"no measurements of codec {entry.codec} with weights"):
             measured_curve(self._results(tmp_path, self.KODAK), entry)

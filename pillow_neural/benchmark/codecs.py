@@ -70,9 +70,10 @@ PEERS = (
 
 def our_codecs() -> list[Codec]:
     """Those of ours that have weights: the default one, as "nic", what it is tuned for, the others."""
-    tuned = [tune for tune in codec_info(DEFAULT_CODEC).tunes if default_entry(DEFAULT_CODEC, tune)]
+    tunes = (None, *codec_info(DEFAULT_CODEC).tunes)
+    default = [nic_codec(tune) for tune in tunes if default_entry(DEFAULT_CODEC, tune)]
     others = [info.name for info in codecs() if info.name != DEFAULT_CODEC and default_entry(info.name)]
-    return [*([nic_codec()] if default_entry(DEFAULT_CODEC) else []), *map(nic_codec, [*tuned, *others])]
+    return [*default, *map(nic_codec, others)]
 
 
 def available_peers() -> list[Codec]:

@@ -32,6 +32,7 @@ from pillow_neural.benchmark.results import (
     Setting,
     describe_environment,
 )
+from pillow_neural.cli.workers import threads_for
 
 
 def find_pictures(folder: Path, limit: int | None = None) -> list[Path]:
@@ -87,17 +88,16 @@ def _measure_pictures(
     if jobs == 1:
         yield from map(measure_one, paths)
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _start_worker, (threads,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _start_worker, (jobs,)) as pool:
         yield from pool.map(measure_one, paths)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(jobs: int) -> None:
     """Share the cores out, for each worker would use all of them and wait for the others."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads_for(jobs))
     end_with_parent()
 
 

@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from pillow_neural.benchmark.codecs import nic_codec
 from pillow_neural.benchmark.results import load_results
 from pillow_neural.cli.files import UsageError
+from pillow_neural.codecs.registry import DEFAULT_CODEC
 from pillow_neural.weights import WeightsEntry, manifest
 from pillow_neural.weights.manifest import MANIFEST, Curve
 from pillow_neural.weights.publish import push, write_folder
@@ -51,8 +53,11 @@ def measured_curve(path: Path, entry: WeightsEntry) -> Curve:
     results = load_results(path)
     if [picture.name for picture in results.pictures] != _KODAK:
         raise ValueError(f"{path} holds measurements of other pictures than {_KODAK[0]} to {_KODAK[-1]}")
+    names = {f"nic:{entry.codec}"}
+    if entry.codec == DEFAULT_CODEC:
+        names.add(nic_codec(entry.tune).name)
     for measured in results.codecs:
-        if measured.environment.get("weights") == entry.id.hex():
+        if measured.name in names and measured.environment.get("weights") == entry.id.hex():
             points = sorted((s.bpp, s.psnr, s.msssim) for s in measured.settings)
             return Curve(*zip(*points, strict=True))
     raise ValueError(f"{path} has no measurements of codec {entry.codec} with weights {entry.id.hex()}")

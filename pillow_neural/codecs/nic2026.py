@@ -131,13 +131,14 @@ class Nic2026:
         """What `encode` codes for each picture: the hyper-latents, then the four phases."""
         rate = rate_positions(levels, self._device)
         height, width = pictures.shape[2:]
-        latents = self._analyse(pictures, rate)
+        padded = pad_to_multiples(pictures, HYPER_BLOCK)
+        latents = self._analyse(padded, rate)
         hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
         sections = [[self._hyper_section(values)] for values in hyper]
         unit = self._network.unit(rate)
         weight = self._network.error_weight(rate)
         if self._network.shape.masking:
-            weight = weight * self._masking_weight(pictures)
+            weight = weight * self._masking_weight(padded)
         places = self._coded_places(height, width, pictures.shape[1])
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
@@ -202,20 +203,18 @@ class Nic2026:
             decoder.finish()
         return latents * unit
 
-    def _analyse(self, pictures: Tensor, rate: Tensor) -> Tensor:
-        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, height, width]."""
+    def _analyse(self, padded: Tensor, rate: Tensor) -> Tensor:
+        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, 16H, 16W]."""
         gains: Tensor = self._network.gains(rate)
 
         def analyse(strip: Tensor) -> Tensor:
             latents: Tensor = self._network.analysis(strip.to(self._device).float() / 255 - 0.5, rate)
             return latents * gains
 
-        padded = pad_to_multiples(pictures, HYPER_BLOCK)
         return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
 
-    def _masking_weight(self, pictures: Tensor) -> Tensor:
-        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, height, width]."""
-        padded = pad_to_multiples(pictures, HYPER_BLOCK)
+    def _masking_weight(self, padded: Tensor) -> Tensor:
+        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, 16H, 16W]."""
         blocks = in_strips(
             lambda strip: sensitivity(strip.to(self._device).float() / 255), padded, BLOCK, 1, 0
         )

@@ -4,7 +4,7 @@
 
 Structural similarity divides small squared errors by 2 v + c, with v the local variance and c = 0.03**2
 (Wang, Bovik, Sheikh and Simoncelli 2004, equation 13). With the root of that as weight in the choice of
-symbols, files have 2.5 % fewer bits at equal MS-SSIM; without the root hardly fewer, and less PSNR.
+symbols, held-out crops have 2.5 % fewer bits at equal MS-SSIM; without the root hardly fewer, and less PSNR.
 """
 
 from __future__ import annotations
