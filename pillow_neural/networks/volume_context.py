@@ -1,6 +1,6 @@
 """How probable each symbol of a volume is, in exact integer arithmetic.
 
-    symbols decoded before, three planes
+    symbols decoded before, four planes
          |
          v
       first --q--> h --second--q--> third --round, + h, q--> to_index --> index of a table, 0..63,
@@ -14,8 +14,9 @@ would need tables of its own for each symbol; here a symbol is a walk of decisio
 with one of 64 binary tables, which loses a thousandth of a bit and keeps the coder fast.
 
 What the paper's network does not have, since it is one for each rate: the rate, and biases of their own for
-each channel. And the symbols come as sign, magnitude and the sum of magnitudes of all channels so far, so
-that it need not find out by itself how busy a place is.
+each channel. And the symbols come finely but limited to 5 of either sign, coarsely but whole, as magnitudes,
+and as the sum of magnitudes, 4 at most each, of all channels so far, so that it need not find out by itself
+how busy a place is.
 """
 
 from __future__ import annotations
@@ -53,20 +54,29 @@ Taker = Callable[[Places, Integers], Integers]
 LOGIT_STEP = 0.25
 """Indices reach odds of 2600 to 1, for masked symbols, which are many."""
 
-PLANES = 3
+PLANES = 4
 SYMBOL_UNIT = 24
-TOTAL_UNIT = 4
+TOTAL_UNIT = 2
+LARGEST_COUNTED = 4
 
 
-def context_planes(offsets: Tensor, totals: Tensor) -> Tensor:
-    """What the network sees of symbols: whole numbers -127..127, [B, 3, ...].
+def context_planes(offsets: Tensor, totals: Tensor, largest: int) -> Tensor:
+    """What the network sees of symbols: whole numbers -127..127, [B, 4, ...].
 
     Args:
         offsets: symbols less the home symbol, [B, ...].
-        totals: sums of the magnitudes of these offsets over all channels up to theirs, [B, ...].
+        totals: sums of `counted` of these offsets over all channels up to theirs, [B, ...].
+        largest: magnitude that an offset may have.
     """
+    fine = (SYMBOL_UNIT * offsets).clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+    coarse = ACTIVATION_LIMIT // largest * offsets
     so_far = (TOTAL_UNIT * totals).clamp(max=ACTIVATION_LIMIT)
-    return torch.stack([SYMBOL_UNIT * offsets, SYMBOL_UNIT * offsets.abs(), so_far], 1)
+    return torch.stack([fine, coarse, fine.abs(), so_far], 1)
+
+
+def counted(offsets: Tensor) -> Tensor:
+    """What symbols add to the totals of their place."""
+    return offsets.abs().clamp(max=LARGEST_COUNTED)
 
 
 class VolumeContext(nn.Module):
@@ -74,7 +84,7 @@ class VolumeContext(nn.Module):
 
     Args:
         channels: K of the volume.
-        centres: number of symbols L, 3 to 11.
+        centres: number of symbols L, 3 to 65.
         features: of the hidden layers, at most 64.
     """
 
@@ -84,6 +94,7 @@ class VolumeContext(nn.Module):
         super().__init__()
         self.channels = channels
         self.tree = SymbolTree(centres)
+        self._largest = centres // 2
         self.first = CausalConv3d(PLANES, features, channels, sees_itself=False)
         self.second = CausalConv3d(features, features, channels, sees_itself=True)
         self.third = CausalConv3d(features, features, channels, sees_itself=True)
@@ -94,7 +105,8 @@ class VolumeContext(nn.Module):
         with torch.no_grad():
             self.to_index.weight.mul_(0.05)
         decisions = torch.from_numpy(self.tree.decisions)
-        self.register_buffer("_paths", torch.cat([decisions == -1, decisions == 1]).float(), persistent=False)
+        paths = torch.cat([decisions == -1, decisions == 1]) / math.log(2)
+        self.register_buffer("_paths", paths, persistent=False)
 
     def forward(self, offsets: Tensor, rate: Tensor) -> Tensor:
         """Index of each decision, 0..63, real in training and else whole: [B, L - 1, K, h, w].
@@ -103,7 +115,7 @@ class VolumeContext(nn.Module):
             offsets: all symbols less the home symbol, [B, K, h, w].
             rate: whole numbers 0..127, [B].
         """
-        planes = context_planes(offsets, offsets.abs().cumsum(dim=1))
+        planes = context_planes(offsets, counted(offsets).cumsum(dim=1), self._largest)
         hidden = integer_activation(self.first(planes, rate))
         inner = integer_activation(self.second(hidden, rate))
         index: Tensor = self.to_index(_joined(self.third(inner, rate), hidden), rate)
@@ -112,8 +124,8 @@ class VolumeContext(nn.Module):
     def symbol_bits(self, index: Tensor) -> Tensor:
         """Bits that each of the L symbols would cost: [B, L - 1, K, h, w] -> [B, L, K, h, w]."""
         odds = logit_of_index(index, LOGIT_STEP)
-        bits = torch.cat([F.softplus(odds), F.softplus(-odds)], 1) / math.log(2)
-        costs: Tensor = torch.einsum("bdkyx,ds->bskyx", bits, self._paths)
+        nats = torch.cat([F.softplus(odds), F.softplus(-odds)], 1)
+        costs: Tensor = torch.einsum("bdkyx,ds->bskyx", nats, self._paths)
         return costs
 
     @torch.no_grad()
@@ -145,8 +157,8 @@ class VolumeContext(nn.Module):
             symbols[places] = taken
             offsets = torch.from_numpy(taken - self.tree.home).to(totals)
             rows, columns = (torch.from_numpy(axis).to(rate.device) for axis in places[1:])
-            totals[rows, columns] += offsets.abs()
-            first.put(front, context_planes(offsets, totals[rows, columns]))
+            totals[rows, columns] += counted(offsets)
+            first.put(front, context_planes(offsets, totals[rows, columns], self._largest))
         return symbols
 
 

@@ -11,8 +11,10 @@ log-uniformly.
 As in the paper the rate is the mean of what all symbols cost and of what those cost that the importance map
 keeps: the latter is what tells the map to keep fewer, through the gradient of its ramp.
 
-Eleven centres where the paper has six: the start from the Karhunen-Loeve transform then loses a third less in
-1 - MS-SSIM.
+Forty-nine centres where the paper has six, and 48 channels: a linear start needs them. What the paper's
+encoder learns in days, to say much with six levels, the Karhunen-Loeve transform does not do: at equal
+1 - MS-SSIM the start with six or eleven has 2.7 times the bits of WebP (entropies of order zero), with 49 it
+has 1.8 times.
 
 `--set importance=false` is the ablation: no map. `--set features=128 groups=5 centres=6` is the paper's size.
 """
@@ -86,5 +88,5 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     return StepResult(loss.mean(), output.bits.detach().mean() / area, -10 * torch.log10(mse).mean())
 
 
-SHAPE = Mentzer2018Shape(centres=11)
+SHAPE = Mentzer2018Shape(channels=48, centres=49)
 RECIPE = recipe_for(SHAPE)
