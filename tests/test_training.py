@@ -22,7 +22,7 @@ from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks import prior
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.transform_codec import TransformCodec
-from pillow_neural.training import export, loop
+from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
@@ -252,10 +252,16 @@ def test_tables_follow_what_was_counted() -> None:
     assert fitted.table(1).tolist() == tables_of(priors).table(1).tolist()
 
 
+def _few_crops_for_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"KNOTS": 2, "BATCHES": 1, "BATCH": 2, "CROP": 128}.items():
+        monkeypatch.setattr(filter_fit, name, value)
+
+
 def test_checkpoint_becomes_a_codec(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 2)
+    _few_crops_for_the_filter(monkeypatch)
     monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 3)
     network = RECIPE.build()
     RECIPE.initialise(network, small_sampler)
@@ -264,6 +270,8 @@ def test_checkpoint_becomes_a_codec(
     path = tmp_path / "weights.safetensors"
     path.write_bytes(save(packed.tensors, packed.metadata))
     codec = nic2026.load(path, "cpu")
+    assert codec._filter.kernels.shape[0] == 2
+    assert codec._filter.kernels.ne(0).any()
     picture = torch.from_numpy(_noise(5, 50, 70).copy()).permute(2, 0, 1)[None]
     low, high = codec.encode(picture, [10_000])[0], codec.encode(picture, [60_000])[0]
     assert len(low.sections[0]) < len(high.sections[0])
@@ -277,6 +285,7 @@ def test_pictures_are_saved_and_opened_with_weights_of_ones_own(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 1)
+    _few_crops_for_the_filter(monkeypatch)
     monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 2)
     monkeypatch.setattr(export, "CALIBRATION_SIDE", 64)
     monkeypatch.setattr(export, "load_pictures", lambda *_: [Picture("a", _noise(9, 96, 128))])

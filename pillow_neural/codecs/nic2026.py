@@ -7,7 +7,7 @@
                                               |     scale index, phase 0..3     mean, phase 0..3   |
                                               |              |                       |             v
                                               +--> symbols = round(r - mean) --tables by index--> one stream
-    pixels <--synthesis-- y' <--x inverse gains-- symbols + mean <----------------------------------+
+    pixels <--filter-- synthesis <-- y' <--x inverse gains-- symbols + mean <-----------------------+
 
 Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen et al. 2018, arXiv
 1809.02736) in four phases, gains for all rates (Cui et al. 2021), and the coder fed from integers alone.
@@ -31,6 +31,7 @@ from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
@@ -47,6 +48,9 @@ from pillow_neural.networks.transform_codec import (
 Symbols = npt.NDArray[np.int32]
 
 SYMBOL_LIMIT = 2**20
+FILTER_HALO = 1
+"""Rows of blocks above and below its own whose pixels a filtered row of blocks depends on."""
+
 PARAMETERS = 3
 
 
@@ -88,6 +92,7 @@ class Nic2026:
         tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
         colour_channels: bool [C], the latents that are left out of grey pictures.
         calibration: what the rate levels mean.
+        post_filter: what pixels pass after the synthesis.
         device: where the network runs.
     """
 
@@ -97,12 +102,14 @@ class Nic2026:
         tables: FrequencyTables,
         colour_channels: Tensor,
         calibration: RateCalibration,
+        post_filter: AdaptiveFilter,
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
         self._colour_channels = colour_channels.to(device)
         self._calibration = calibration
+        self._filter = post_filter
         self._device = device
         self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
 
@@ -225,9 +232,13 @@ class Nic2026:
 
         def synthesise(strip: Tensor) -> Tensor:
             pixels: Tensor = self._network.reconstruct(strip, rate, reduction, planes)
+            if reduction == 1:
+                pixels = self._filter(pixels, rate)
             return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
-        return in_strips(synthesise, latents, 1, BLOCK // reduction, self._network.synthesis.halo)
+        return in_strips(
+            synthesise, latents, 1, BLOCK // reduction, self._network.synthesis.halo + FILTER_HALO
+        )
 
     def _hyper_section(self, values: Tensor) -> Section:
         return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
@@ -278,4 +289,6 @@ def load(path: Path, device: str) -> Nic2026:
     network = TransformCodec(NetworkShape(**shape))
     unpack(network, tensors)
     calibration = RateCalibration.of(tensors)
-    return Nic2026(network, tables, tensors["colour_channels"], calibration, torch.device(device))
+    chosen = torch.device(device)
+    post_filter = AdaptiveFilter.of(tensors, chosen)
+    return Nic2026(network, tables, tensors["colour_channels"], calibration, post_filter, chosen)

@@ -1,4 +1,4 @@
-"""Weights file of the default codec: tables from counted symbols, calibration, range proofs."""
+"""Weights file of the default codec: filter, tables from counted symbols, calibration, range proofs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.nic2026 import Nic2026, Section
 from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.prior import (
@@ -23,6 +24,7 @@ from pillow_neural.networks.prior import (
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
+from pillow_neural.training.filter_fit import fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
 
@@ -75,23 +77,24 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     tensors = pack(network, EIGHT_BITS)
     stored = TransformCodec(network.shape)
     unpack(stored, tensors)
+    post_filter = fit_filter(stored, sampler)
     prior = stored.prior
     priors = gaussian_prior() + logistic_prior(
         prior.hyper_location.detach(), prior.hyper_log_scale.detach(), HYPER_LIMIT
     )
-    counts = count(
-        _statistics(_codec(stored, tables_of(priors)), sampler), [len(entries) for entries in priors]
-    )
+    lengths = [len(entries) for entries in priors]
+    counts = count(_statistics(_codec(stored, tables_of(priors), post_filter), sampler), lengths)
     tables = tables_of(priors, counts)
-    calibration = mean_rates(_codec(stored, tables), held_out, CALIBRATION_POINTS)
+    calibration = mean_rates(_codec(stored, tables, post_filter), held_out, CALIBRATION_POINTS)
     tensors |= {
         **pack_tables(tables),
         **calibration.tensors(),
+        **post_filter.tensors(),
         "colour_channels": stored.synthesis.colour_channels(),
     }
     return Packed.of(network.shape, largest, tensors)
 
 
-def _codec(network: TransformCodec, tables: FrequencyTables) -> Nic2026:
+def _codec(network: TransformCodec, tables: FrequencyTables, post_filter: AdaptiveFilter) -> Nic2026:
     colours = network.synthesis.colour_channels()
-    return Nic2026(network, tables, colours, RateCalibration(), torch.device("cpu"))
+    return Nic2026(network, tables, colours, RateCalibration(), post_filter, torch.device("cpu"))

@@ -1,0 +1,130 @@
+"""A filter after the synthesis, with a kernel for each kind of place, fitted by least squares.
+
+    pixels --mean of the planes Y--> gradients --sums over 5x5--> angle, coherence, strength --> class
+       |                |                                                                          |
+       |                +-- differences from 20 neighbours --x-- kernel of the class <-------------+
+       |                                                     |
+       +-------------------------(+)<----- the same change --+
+                                  |      to all planes
+                                  v
+                               pixels
+
+Classes by the structure tensor are those of RAISR (Romano, Isidoro, Milanfar 2016, arXiv 1606.01299, section
+3.3); that a filter is fitted to what a codec does to pictures, class by class, is as in the adaptive loop
+filter of VVC (Tsai et al. 2013). Here kernels are part of the weights, for some rate positions, and nothing
+of them is in the file. pillow_neural.training.filter_fit computes them; there is no gradient descent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+REACH = 2
+NEIGHBOURS = tuple(
+    (row, column)
+    for row in range(-REACH, REACH + 1)
+    for column in range(-REACH, REACH + 1)
+    if 0 < abs(row) + abs(column) <= 3
+)
+"""Rows and columns of the kernel's taps from its middle."""
+
+WINDOW = 5
+HALO = WINDOW // 2 + 1
+"""Pixels around its own that a filtered pixel depends on; more than REACH."""
+
+ANGLES = 8
+SMALLEST = 1e-6
+
+
+class Features(NamedTuple):
+    """The structure tensor of each pixel, [B, H, W] each.
+
+    Attributes:
+        angle: of the gradient, whole, 0 to ANGLES - 1: multiples of 180 / ANGLES degrees.
+        coherence: 0..1, how much of the gradients has this direction.
+        strength: root of the mean squared gradient.
+    """
+
+    angle: Tensor
+    coherence: Tensor
+    strength: Tensor
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """The mean of the planes: [B, P, H, W] -> [B, H, W]."""
+    return pixels.mean(dim=1)
+
+
+def features(values: Tensor) -> Features:
+    """Structure tensors of one plane [B, H, W], by central differences, mirrored at the border."""
+    padded = F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")
+    across = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
+    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
+    products = torch.cat([across.square(), down.square(), across * down], 1)
+    margin = WINDOW // 2
+    products = F.pad(products, (margin, margin, margin, margin), mode="reflect")
+    xx, yy, xy = F.avg_pool2d(products, WINDOW, 1).unbind(1)
+    angle = torch.floor(torch.atan2(2 * xy, xx - yy) * (ANGLES / (2 * math.pi)) + 0.5).long() % ANGLES
+    spread = torch.sqrt((xx - yy).square() + 4 * xy.square())
+    return Features(angle, spread / (xx + yy + SMALLEST), torch.sqrt(xx + yy))
+
+
+def differences(values: Tensor) -> Iterator[Tensor]:
+    """What each tap sees of one plane [B, H, W]: the neighbour less the pixel itself, [B, H, W]."""
+    height, width = values.shape[1:]
+    padded = F.pad(values[:, None], (REACH, REACH, REACH, REACH), mode="reflect")[:, 0]
+    for row, column in NEIGHBOURS:
+        top, left = REACH + row, REACH + column
+        yield padded[:, top : top + height, left : left + width] - values
+
+
+class AdaptiveFilter(NamedTuple):
+    """Kernels and bounds of classes, at evenly spaced rate positions 0..1 (knots), linear between them.
+
+    Attributes:
+        kernels: [knots, classes, taps]; class numbers count strength fastest, then coherence, then angle.
+        coherence: rising bounds between classes, [knots, n].
+        strength: likewise, [knots, m].
+    """
+
+    kernels: Tensor
+    coherence: Tensor
+    strength: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> AdaptiveFilter:
+        """The one that `tensors` gave."""
+        return cls(*(tensors[f"filter.{name}"].float().to(device) for name in cls._fields))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a weights file."""
+        return {f"filter.{name}": value.half().cpu().contiguous() for name, value in self._asdict().items()}
+
+    def at(self, rate: float) -> AdaptiveFilter:
+        """The one of a rate position 0..1, without the dimension of knots."""
+        last = len(self.kernels) - 1
+        lower = min(int(rate * last), last - 1)
+        return AdaptiveFilter(*(torch.lerp(p[lower], p[lower + 1], rate * last - lower) for p in self))
+
+    def classes(self, values: Tensor) -> Tensor:
+        """Class of each pixel of one plane [B, H, W], int64, by bounds of one rate position."""
+        angle, coherence, strength = features(values)
+        kind = angle * (len(self.coherence) + 1) + torch.bucketize(coherence, self.coherence)
+        return kind * (len(self.strength) + 1) + torch.bucketize(strength, self.strength)
+
+    def __call__(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        """Filtered pixels [B, P, H, W], any range; H and W at least 3. `rate` is [B] in 0..1."""
+        values = grey(pixels)
+        change = torch.zeros_like(values)
+        for number, position in enumerate(rate.tolist()):
+            chosen, one = self.at(position), slice(number, number + 1)
+            kinds = chosen.classes(values[one])
+            for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values[one]), strict=True):
+                change[one].addcmul_(kernel[kinds], seen)
+        return pixels + change[:, None]
