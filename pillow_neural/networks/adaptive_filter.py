@@ -124,7 +124,7 @@ class AdaptiveFilter(NamedTuple):
         change = torch.zeros_like(values)
         for number, position in enumerate(rate.tolist()):
             chosen, one = self.at(position), slice(number, number + 1)
-            kinds = chosen.classes(values[one])
+            kinds = chosen.classes(values[one]).flatten()
             for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values[one]), strict=True):
-                change[one].addcmul_(kernel[kinds], seen)
+                change[one].addcmul_(kernel.index_select(0, kinds).view_as(seen), seen)
         return pixels + change[:, None]
