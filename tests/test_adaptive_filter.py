@@ -33,6 +33,11 @@ def _filter(scale: float = 0.05) -> AdaptiveFilter:
     return AdaptiveFilter(kernels, coherence, strength)
 
 
+def _at(whole: AdaptiveFilter, rate: float) -> AdaptiveFilter:
+    """The filter of one rate position, without the dimension of knots."""
+    return AdaptiveFilter(*(part[0] for part in whole.at(torch.tensor([rate]))))
+
+
 def _picture(batch: int = 1, planes: int = 3, height: int = 21, width: int = 34) -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     waves = torch.sin(rows * 0.7 + columns * 0.3) * torch.cos(columns * 0.9) / 3
@@ -78,7 +83,7 @@ def _by_the_book(chosen: AdaptiveFilter, picture: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("planes", [1, 3])
 def test_filter_is_that_of_the_specification(planes: int) -> None:
     picture = _picture(planes=planes)
-    expected = _by_the_book(_filter().at(0.5), picture[0].numpy().astype(float))
+    expected = _by_the_book(_at(_filter(), 0.5), picture[0].numpy().astype(float))
     filtered = _filter()(picture, torch.tensor([0.5]))[0].numpy()
     assert np.abs(filtered - picture[0].numpy()).max() > 0.02
     different = np.abs(filtered - expected).max(axis=0) > 1e-5
@@ -102,9 +107,9 @@ def test_strips_with_a_block_more_are_what_the_whole_is(monkeypatch: pytest.Monk
 
 def test_between_knots_everything_is_linear() -> None:
     whole = _filter()
-    for part, quarter in zip(whole, whole.at(0.25), strict=True):
+    for part, quarter in zip(whole, _at(whole, 0.25), strict=True):
         assert torch.allclose(quarter, (part[0] + part[1]) / 2)
-    for part, last in zip(whole, whole.at(1.0), strict=True):
+    for part, last in zip(whole, _at(whole, 1.0), strict=True):
         assert torch.equal(last, part[-1])
 
 
@@ -123,6 +128,6 @@ def test_fit_finds_the_filter_that_undoes_a_change() -> None:
         seen = torch.stack(list(differences(decoded)))
         batches.append(Coded(decoded + torch.einsum("t,tbyx->byx", kernel, seen), decoded))
     found = filter_fit._fit_knot(batches)
-    filled = found.classes(batches[0].decoded).flatten().bincount(minlength=CLASSES) > 60
+    filled = found.classes(features(batches[0].decoded)).flatten().bincount(minlength=CLASSES) > 60
     assert filled.sum() > 30
     assert torch.allclose(found.kernels[filled], kernel.expand(int(filled.sum()), -1), atol=1e-3)

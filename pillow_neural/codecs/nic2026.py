@@ -31,7 +31,7 @@ from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.adaptive_filter import HALO, AdaptiveFilter
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
@@ -48,7 +48,7 @@ from pillow_neural.networks.transform_codec import (
 Symbols = npt.NDArray[np.int32]
 
 SYMBOL_LIMIT = 2**20
-FILTER_HALO = 1
+FILTER_HALO = -(-HALO // BLOCK)
 """Rows of blocks above and below its own whose pixels a filtered row of blocks depends on."""
 
 PARAMETERS = 3

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.rate import between_knots
+
 REACH = 2
 NEIGHBOURS = tuple(
     (row, column)
@@ -106,25 +108,22 @@ class AdaptiveFilter(NamedTuple):
         """For a weights file."""
         return {f"filter.{name}": value.half().cpu().contiguous() for name, value in self._asdict().items()}
 
-    def at(self, rate: float) -> AdaptiveFilter:
-        """The one of a rate position 0..1, without the dimension of knots."""
-        last = len(self.kernels) - 1
-        lower = min(int(rate * last), last - 1)
-        return AdaptiveFilter(*(torch.lerp(p[lower], p[lower + 1], rate * last - lower) for p in self))
+    def at(self, rate: Tensor) -> AdaptiveFilter:
+        """Those of rate positions [B] in 0..1, which take the place of the knots."""
+        return AdaptiveFilter(*(between_knots(part, rate) for part in self))
 
-    def classes(self, values: Tensor) -> Tensor:
-        """Class of each pixel of one plane [B, H, W], int64, by bounds of one rate position."""
-        angle, coherence, strength = features(values)
-        kind = angle * (len(self.coherence) + 1) + torch.bucketize(coherence, self.coherence)
-        return kind * (len(self.strength) + 1) + torch.bucketize(strength, self.strength)
+    def classes(self, seen: Features) -> Tensor:
+        """Class of each pixel, int64 [B, H, W], by bounds of one rate position, without its dimension."""
+        kind = seen.angle * (len(self.coherence) + 1) + torch.bucketize(seen.coherence, self.coherence)
+        return kind * (len(self.strength) + 1) + torch.bucketize(seen.strength, self.strength)
 
     def __call__(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Filtered pixels [B, P, H, W], any range; H and W at least 3. `rate` is [B] in 0..1."""
         values = grey(pixels)
         change = torch.zeros_like(values)
-        for number, position in enumerate(rate.tolist()):
-            chosen, one = self.at(position), slice(number, number + 1)
-            kinds = chosen.classes(values[one]).flatten()
+        for number, parts in enumerate(zip(*self.at(rate), strict=True)):
+            chosen, one = AdaptiveFilter(*parts), slice(number, number + 1)
+            kinds = chosen.classes(features(values[one])).flatten()
             for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values[one]), strict=True):
                 change[one].addcmul_(kernel.index_select(0, kinds).view_as(seen), seen)
         return pixels + change[:, None]

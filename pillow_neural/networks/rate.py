@@ -9,6 +9,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 
+def between_knots(values: Tensor, rate: Tensor) -> Tensor:
+    """Values at evenly spaced rate positions 0..1, linear between: [knots, ...] and rate [B] -> [B, ...]."""
+    last = len(values) - 1
+    position = rate * last
+    lower = position.floor().clamp(0, last - 1).long()
+    weight = (position - lower).view(-1, *(1 for _ in values.shape[1:]))
+    return (1 - weight) * values[lower] + weight * values[lower + 1]
+
+
 class RateCurve(nn.Module):
     """exp of a piecewise linear function of the rate position, one a channel.
 
@@ -22,12 +31,7 @@ class RateCurve(nn.Module):
 
     def log(self, rate: Tensor) -> Tensor:
         """Interpolated logarithms: rate [B] in 0..1 -> [B, channels, 1, 1]."""
-        last = self.log_gains.shape[0] - 1
-        position = rate * last
-        lower = position.floor().clamp(0, last - 1).long()
-        weight = (position - lower).unsqueeze(1)
-        curve = (1 - weight) * self.log_gains[lower] + weight * self.log_gains[lower + 1]
-        return curve[:, :, None, None]
+        return between_knots(self.log_gains, rate)[:, :, None, None]
 
     def forward(self, rate: Tensor) -> Tensor:
         """Interpolated gains, positive: rate [B] in 0..1 -> [B, channels, 1, 1]."""

@@ -67,8 +67,8 @@ def _fit_knot(batches: list[Coded]) -> AdaptiveFilter:
     classifier = AdaptiveFilter(torch.empty(0), *bounds)
     matrix = torch.zeros(CLASSES, len(NEIGHBOURS), len(NEIGHBOURS))
     target = torch.zeros(CLASSES, len(NEIGHBOURS))
-    for batch in batches:
-        kinds = classifier.classes(batch.decoded).flatten()
+    for batch, found in zip(batches, measured, strict=True):
+        kinds = classifier.classes(found).flatten()
         order = kinds.argsort()
         sizes = kinds.bincount(minlength=CLASSES).tolist()
         seen = torch.stack([d.flatten() for d in differences(batch.decoded)], 1)[order]

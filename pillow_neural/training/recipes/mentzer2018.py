@@ -13,7 +13,7 @@ keeps: the latter is what tells the map to keep fewer, through the gradient of i
 
 Forty-nine centres where the paper has six, and 48 channels: a linear start needs them. What the paper's
 encoder learns in days, to say much with six levels, the Karhunen-Loeve transform does not do: at equal
-1 - MS-SSIM the start with six or eleven has 2.7 times the bits of WebP (entropies of order zero), with 49 it
+1 - MS-SSIM the start with eleven has 2.7 times the bits of WebP (entropies of order zero), with 49 it
 has 1.8 times.
 
 `--set importance=false` is the ablation: no map. `--set features=128 groups=5 centres=6` is the paper's size.
