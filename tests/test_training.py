@@ -153,7 +153,7 @@ def test_gradients_far_larger_than_usual_are_not_followed(tmp_path: Path) -> Non
     assert any(moved(200) for _ in range(150)), "what has become usual must be followed"
 
 
-def test_a_loss_that_diverges_goes_back_to_the_last_checkpoint(
+def test_a_loss_that_diverges_goes_back_to_the_averages_from_before_it_rose(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "LOG_SECONDS", -1)
@@ -165,12 +165,21 @@ def test_a_loss_that_diverges_goes_back_to_the_last_checkpoint(
         losses.append(next(values, 1.0))
         return weight.sum() * 0 + losses[-1]
 
+    retreat = Trainer.retreat
+
+    def watched(trainer: Trainer) -> None:
+        retreat(trainer)
+        weights = trainer.network.state_dict()
+        assert all(torch.equal(weights[name], average) for name, average in trainer.average.items())
+        assert not trainer.optimiser.state
+
+    monkeypatch.setattr(Trainer, "retreat", watched)
     options = LoopOptions(0.02, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"))
     trainer = train_codec(_toy_recipe(loss), small_sampler, options)
     assert len(losses) > 5
     assert trainer.caution == 0.5
-    assert trainer.steps == len(losses) - 1
-    assert trainer.first_step == 4
+    assert trainer.first_step == 3
+    assert trainer.steps == len(losses) - 2
 
 
 def test_training_continues_from_listed_weights(tmp_path: Path) -> None:

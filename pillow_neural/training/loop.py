@@ -31,6 +31,7 @@ SLOW_FACTOR = 0.1
 OUTLIER = 10.0
 OUTLIER_GROWTH = 1.02
 USUAL_NORM_DECAY = 0.98
+HEALTHY = 1.15
 DIVERGED = 1.4
 CAUTION = 0.5
 
@@ -104,19 +105,22 @@ class Trainer:
         self.recipe = recipe
         self.options = options
         self.network = channels_last(network.to(options.device))
-        slow = [p for n, p in self.network.named_parameters() if any(s in n for s in recipe.slow)]
-        fast = [p for n, p in self.network.named_parameters() if not any(s in n for s in recipe.slow)]
-        self.optimiser = torch.optim.Adam(
-            [{"params": fast, "factor": 1.0}, {"params": slow, "factor": SLOW_FACTOR}],
-            lr=options.learning_rate,
-            fused=True,
-        )
+        self._start_optimiser()
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
         self.steps = self.first_step = 0
         self.seconds = 0.0
         self.pixels = 0
         self.caution = 1.0
         self.has_checkpoint = False
+
+    def _start_optimiser(self) -> None:
+        slow = [p for n, p in self.network.named_parameters() if any(s in n for s in self.recipe.slow)]
+        fast = [p for n, p in self.network.named_parameters() if not any(s in n for s in self.recipe.slow)]
+        self.optimiser = torch.optim.Adam(
+            [{"params": fast, "factor": 1.0}, {"params": slow, "factor": SLOW_FACTOR}],
+            lr=self.options.learning_rate,
+            fused=True,
+        )
         self._usual_norm = math.inf
         self._clipper = GradientClipper(self.network.parameters())
 
@@ -147,10 +151,15 @@ class Trainer:
         self.has_checkpoint = True
 
     def retreat(self) -> None:
-        """Go back to the last checkpoint with half the learning rate, after the loss has diverged."""
+        """Go on from the averages of the last checkpoint with half the learning rate, after a divergence.
+
+        Weights and optimiser may have been on their way to it when they were saved; averages hardly move in
+        so few steps.
+        """
         self.resume()
+        self.network.load_state_dict(self.average)
+        self._start_optimiser()
         self.caution *= CAUTION
-        self._usual_norm = math.inf
 
     def start_from(self, entry: WeightsEntry) -> None:
         """Continue from a weights file and its counters, with a new optimiser."""
@@ -212,7 +221,7 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
         trainer.resume()
     start = last_log = last_checkpoint = time.monotonic()
     sums, count = torch.zeros(4), 0
-    lowest = math.inf
+    lowest = loss = math.inf
     for batch in prefetch(sampler, options.batch):
         now = time.monotonic()
         progress = (now - start) / (60 * options.minutes)
@@ -234,7 +243,7 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
                 LOG.warning("the loss has diverged: back to the last checkpoint, with a lower learning rate")
                 trainer.retreat()
                 last_checkpoint = now
-        if now - last_checkpoint > CHECKPOINT_SECONDS:
+        if now - last_checkpoint > CHECKPOINT_SECONDS and loss <= HEALTHY * lowest:
             trainer.checkpoint()
             last_checkpoint = now
     trainer.checkpoint()
