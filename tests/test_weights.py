@@ -271,8 +271,8 @@ class TestMeasuredCurve:
 
     @staticmethod
     def _results(path: Path, pictures: tuple[str, ...]) -> Path:
-        """Two settings, the higher rate first, of two codecs."""
-        settings = [Setting({}, rate, 40 * rate, rate, 1.0, 1.0, []) for rate in (0.9, 0.5)]
+        """Three settings of two codecs, the higher rate first, the lower one twice."""
+        settings = [Setting({}, rate, 40 * rate, rate, 1.0, 1.0, []) for rate in (0.9, 0.5, 0.5)]
         weights: Environment = {"weights": ENTRY.id.hex()}
         measured = [CodecResult(name, "NIC", False, weights, settings) for name in ("webp", "nic:toy")]
         Results([PictureInfo(name, 768, 512) for name in pictures], measured).save(path / "results.json")

@@ -47,6 +47,8 @@ def publish(entry: WeightsEntry, options: argparse.Namespace) -> int:
 def measured_curve(path: Path, entry: WeightsEntry) -> Curve:
     """The Kodak curve of weights, from results.json of `python -m pillow_neural.benchmark run`.
 
+    Qualities below or above what a codec can do give the same files, and one point.
+
     Raises:
         ValueError: the file is no such results, of other pictures, or without the codec with these weights.
     """
@@ -58,7 +60,7 @@ def measured_curve(path: Path, entry: WeightsEntry) -> Curve:
         names.add(nic_codec(entry.tune).name)
     for measured in results.codecs:
         if measured.name in names and measured.environment.get("weights") == entry.id.hex():
-            points = sorted((s.bpp, s.psnr, s.msssim) for s in measured.settings)
+            points = sorted({(s.bpp, s.psnr, s.msssim) for s in measured.settings})
             return Curve(*zip(*points, strict=True))
     raise ValueError(f"{path} has no measurements of codec {entry.codec} with weights {entry.id.hex()}")
 
