@@ -204,6 +204,19 @@ def test_mask_keeps_leading_channels_with_the_gradient_of_the_ramp() -> None:
     assert (gradient > 0).all()
 
 
+@pytest.mark.parametrize("kept", [0, 4])
+def test_channels_that_are_always_kept_are_so_where_nothing_is_important(kept: int) -> None:
+    network = random_network(replace(TINY, kept=kept))
+    assert network.importance is not None
+    rate = torch.tensor([0.2, 0.9])
+    with torch.no_grad():
+        network.importance.log_gains[0].fill_(-200)
+        network.importance.log_gains[1].fill_(200)
+        rates_kept = [network.analyse(pictures(1, 32, 32).float() / 255, rate[n : n + 1])[1] for n in (0, 1)]
+    assert (rates_kept[0].sum(dim=1) == kept).all()
+    assert (rates_kept[1].sum(dim=1) == TINY.channels).all()
+
+
 def test_masked_symbols_are_home_and_their_bits_do_not_count() -> None:
     network = random_network()
     pixels, rate = pictures(2, 64, 64).float() / 255, torch.tensor([0.1, 0.9])
@@ -245,8 +258,10 @@ def test_rate_lowers_by_moving_values_to_cheaper_centres() -> None:
         {"context": 0},
         {"context": 65},
         {"knots": 1},
+        {"kept": -1},
+        {"kept": 32},
     ],
 )
 def test_impossible_shapes_are_refused(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"out of range|are not 3 to 65"):
+    with pytest.raises(ValueError, match=r"out of range|are not 3 to 65|cannot be kept"):
         replace(Mentzer2018Shape(), **change)

@@ -67,6 +67,7 @@ class Mentzer2018Shape:
         channels: K of the volume; the paper has 64 for high rates.
         centres: L, 3 to 65.
         importance: whether there is an importance map.
+        kept: leading channels that every place keeps, whatever its importance; none in the paper.
         context: features of the context model, at most 64.
         knots: of the curves over the rate.
     """
@@ -76,6 +77,7 @@ class Mentzer2018Shape:
     channels: int = 32
     centres: int = 6
     importance: bool = True
+    kept: int = 0
     context: int = 24
     knots: int = 6
 
@@ -87,6 +89,8 @@ class Mentzer2018Shape:
                 f"{self.centres} centres are not 3 to {MAX_CENTRES} or {self.context} context features "
                 f"not 1 to {MAX_CONTEXT}"
             )
+        if not 0 <= self.kept < self.channels:
+            raise ValueError(f"{self.kept} channels cannot be kept everywhere with {self.channels} in all")
 
 
 def weight_of_rate(rate: Tensor) -> Tensor:
@@ -248,14 +252,16 @@ class Mentzer2018Network(nn.Module):
         """Values before masking and quantisation, and the mask 0 or 1: both [B, K, H/8, W/8].
 
         The mask is the ramp clamp(y - channel, 0, 1) of y = K sigmoid(importance), rounded up, with the
-        gradient of the ramp (section 3.2, equations 8 and 9).
+        gradient of the ramp (section 3.2, equations 8 and 9). Where the shape keeps channels everywhere, the
+        map shares out the others.
         """
         output = self.analysis(pixels - 0.5, rate)
         channels = self.shape.channels
         values = (output[:, :channels] + self.offsets[:, None, None]) * self.gains(rate)
         if self.importance is None:
             return values, torch.ones_like(values)
-        kept = channels * torch.sigmoid(output[:, channels:] + self.importance.log(rate))
+        importance = torch.sigmoid(output[:, channels:] + self.importance.log(rate))
+        kept = self.shape.kept + (channels - self.shape.kept) * importance
         ramp = (kept - torch.arange(channels, device=kept.device)[:, None, None]).clamp(0, 1)
         return values, straight_through(ramp, ramp.ceil())
 
