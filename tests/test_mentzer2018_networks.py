@@ -212,9 +212,9 @@ def test_channels_that_are_always_kept_are_so_where_nothing_is_important(kept: i
     with torch.no_grad():
         network.importance.log_gains[0].fill_(-200)
         network.importance.log_gains[1].fill_(200)
-        rates_kept = [network.analyse(pictures(1, 32, 32).float() / 255, rate[n : n + 1])[1] for n in (0, 1)]
-    assert (rates_kept[0].sum(dim=1) == kept).all()
-    assert (rates_kept[1].sum(dim=1) == TINY.channels).all()
+        masks = [network.analyse(pictures(1, 32, 32).float() / 255, rate[n : n + 1])[1] for n in (0, 1)]
+    assert (masks[0].sum(dim=1) == kept).all()
+    assert (masks[1].sum(dim=1) == TINY.channels).all()
 
 
 def test_masked_symbols_are_home_and_their_bits_do_not_count() -> None:
