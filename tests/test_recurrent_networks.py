@@ -148,9 +148,7 @@ def test_outputs_become_pictures(
     reconstruction: str, pictures_expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _network(replace(TINY, reconstruction=reconstruction))
-    monkeypatch.setattr(
-        network.decoder, "forward", lambda bits, states: (torch.full((1, 3, 32, 32), 0.1), [])
-    )
+    monkeypatch.setattr(network.decoder, "forward", lambda *_: (torch.full((1, 3, 32, 32), 0.1), []))
     if network.gain is not None:
         monkeypatch.setattr(network.gain, "forward", lambda picture: torch.full((1, 1, 32, 32), 2.0))
     decoder = DecoderLoop(network, 1, 32, 32)

@@ -18,7 +18,7 @@ from torch import Tensor
 from pillow_neural.codecs.iteration_map import Counts, decode_map, encode_map
 from pillow_neural.codecs.signs import Section, decode_signs, sign_section
 from pillow_neural.entropy import DecodeError, FrequencyTables, SymbolDecoder, SymbolEncoder
-from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext
+from pillow_neural.networks.bit_context import INDICES, BitContext
 
 
 class BitPlaneCoder:
@@ -82,7 +82,7 @@ class BitPlaneCoder:
         for number, section in enumerate(sections):
             decoder = SymbolDecoder(self._tables, section)
             take = partial(decode_signs, decoder)
-            planes.append(self._context.walk(planes[-PREVIOUS:], counts[None], number, take))
+            planes.append(self._context.walk(planes, counts[None], number, take))
             decoder.finish()
         return [plane[0] for plane in planes]
 
@@ -105,5 +105,5 @@ def bit_symbols(context: BitContext, bits: Sequence[Tensor], counts: Tensor) -> 
             phases.append(sign_section(plane, coded, index))
             return plane * coded
 
-        context.walk(planes[max(0, number - PREVIOUS) : number], counts[None], number, take)
+        context.walk(planes[:number], counts[None], number, take)
         yield phases

@@ -1,8 +1,11 @@
 """How probable each bit of a bit plane is, in exact integer arithmetic.
 
-    bits of iterations t-1, t-2 --------------------+
+    bits of iterations t-1, t-2, ... ---------------+
     bits of iteration t, phases before k -----------+--> 3x3 --> 1x1 --> 1x1 --> index of a table, 0..63,
     iterations of each block, and t itself ---------+    integer network of phase k    for each bit of phase k
+
+Of iterations before t-2 it sees in how many pairs of bits both agreed: with a linear path those are the
+digits that said something (pillow_neural.networks.linear_path), so a place without them is smooth.
 
 Toderici et al. 2016 (arXiv 1608.05148, section 3) predict each bit with a masked convolutional network over
 the bits around it, one after another, and with the planes before it as context. Here the bits of an iteration
@@ -28,6 +31,7 @@ LOGIT_STEP = 0.17
 BIT_UNIT = 32
 COUNT_UNIT = 16
 PREVIOUS = 2
+BUSY_UNITS = (8.0, 0.5)
 HIDDEN = 64
 
 Taker = Callable[[Tensor, Tensor], Tensor]
@@ -47,13 +51,19 @@ def bits_of_signs(index: Tensor, signs: Tensor) -> Tensor:
 
 
 class ContextPhase(nn.Module):
-    """The integer network of one phase."""
+    """The integer network of one phase.
 
-    def __init__(self, inputs: int, hidden: int, bits: int) -> None:
+    Args:
+        inputs, hidden, bits: channels in, between and out.
+        named: how many of the inputs, the last ones, the last layer sees itself.
+    """
+
+    def __init__(self, inputs: int, hidden: int, bits: int, named: int = 0) -> None:
         super().__init__()
+        self.first_named = inputs - named
         self.first = IntegerConv2d(inputs, hidden, 3)
         self.mix = IntegerConv2d(hidden, hidden)
-        self.to_index = IntegerConv2d(hidden, bits, bias_unit=16.0)
+        self.to_index = IntegerConv2d(hidden + named, bits, bias_unit=16.0)
         nn.init.constant_(self.first.bias, 0.5)
         nn.init.constant_(self.mix.bias, 0.5)
         nn.init.constant_(self.to_index.bias, (INDICES - 1) / 2 / self.to_index.bias_unit)
@@ -67,7 +77,7 @@ class ContextPhase(nn.Module):
             inputs: whole numbers -127..127, [B, inputs, h, w].
         """
         hidden = integer_activation(self.mix(integer_activation(self.first(inputs))))
-        index: Tensor = self.to_index(hidden)
+        index: Tensor = self.to_index(torch.cat([hidden, inputs[:, self.first_named :]], 1))
         return index if torch.is_grad_enabled() else round_half_up(index).clamp(0, INDICES - 1)
 
 
@@ -84,14 +94,14 @@ class BitContext(nn.Module):
         super().__init__()
         self.bits = bits
         self.iterations = iterations
-        inputs = (1 + PREVIOUS) * bits + 1 + iterations
-        self.phases = nn.ModuleList(ContextPhase(inputs, hidden, bits) for _ in range(PHASES))
+        inputs = (1 + PREVIOUS) * bits + len(BUSY_UNITS) + 1 + iterations
+        self.phases = nn.ModuleList(ContextPhase(inputs, hidden, bits, iterations) for _ in range(PHASES))
 
     def side_inputs(self, previous: Sequence[Tensor], counts: Tensor, number: int) -> Tensor:
-        """What is known before an iteration: [B, 2 * bits + 1 + iterations, h, w].
+        """What is known before an iteration: [B, 2 * bits + 3 + iterations, h, w].
 
         Args:
-            previous: bits of the iterations before it, the latest last, each -1, 0 or 1, [B, bits, h, w].
+            previous: bits of all iterations before it, in order, each -1, 0 or 1, [B, bits, h, w].
             counts: iterations of each block, [B, h, w].
             number: of this iteration, from 0.
         """
@@ -99,10 +109,14 @@ class BitContext(nn.Module):
         zeros = counts.new_zeros(batch, self.bits, height, width, dtype=torch.float32)
         planes = [*previous[-PREVIOUS:]]
         planes = [zeros] * (PREVIOUS - len(planes)) + planes
+        agreed = zeros[:, :1]
+        for plane in previous:
+            agreed = agreed + (plane[:, ::2] * plane[:, 1::2] > 0).sum(1, keepdim=True)
+        busy = [(agreed * unit).floor().clamp(max=ACTIVATION_LIMIT) for unit in BUSY_UNITS]
         left = ((counts - number).clamp(min=0) * COUNT_UNIT).clamp(max=ACTIVATION_LIMIT)
         name = torch.zeros_like(zeros[:, :1]).repeat(1, self.iterations, 1, 1)
         name[:, number] = ACTIVATION_LIMIT
-        return torch.cat([*(BIT_UNIT * plane for plane in planes), left[:, None].to(zeros), name], 1)
+        return torch.cat([*(BIT_UNIT * plane for plane in planes), *busy, left[:, None].to(zeros), name], 1)
 
     def walk(self, previous: Sequence[Tensor], counts: Tensor, number: int, take: Taker) -> Tensor:
         """Go through the phases of one iteration; encoding and decoding differ in where bits come from.

@@ -136,6 +136,7 @@ class Stack(nn.Module):
         hidden_kernels: of each unit.
         upsampling: False for units of stride 2; True for stride 1 with depth-to-space by 2 after each unit,
             which leaves a quarter of its channels (section 2).
+        beside: channels that the last unit gets from elsewhere.
     """
 
     def __init__(
@@ -145,20 +146,26 @@ class Stack(nn.Module):
         channels: Sequence[int],
         hidden_kernels: Sequence[int],
         upsampling: bool,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         stride, share = (1, 4) if upsampling else (2, 1)
         self.units = nn.ModuleList()
         for width, kernel in zip(channels, hidden_kernels, strict=True):
+            inputs += beside if len(self.units) == len(channels) - 1 else 0
             self.units.append(UNITS[unit](inputs, width, kernel, stride))  # type: ignore[arg-type]
             inputs = width // share
         self.upsample = nn.PixelShuffle(2) if upsampling else nn.Identity()
         self.outputs = inputs
 
-    def forward(self, features: Tensor, states: Sequence[State] | None) -> tuple[Tensor, list[State]]:
+    def forward(
+        self, features: Tensor, states: Sequence[State] | None, beside: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
         """One step of all units: features and new states; states None before the first step."""
         new = []
         for number, unit in enumerate(self.units):
+            if beside is not None and number == len(self.units) - 1:
+                features = torch.cat([features, beside.to(features)], dim=1)
             features, state = unit(features, None if states is None else states[number])
             new.append(state)
             features = self.upsample(features)

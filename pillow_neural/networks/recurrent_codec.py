@@ -19,6 +19,9 @@ the first iteration, on the same input, and keeps only the hidden states and the
 so in the later iterations. Spatially adaptive bit rates: a 16x16 block has no more bits once its distortion
 is at most its target, and the decoder gets zeros in their stead. Such a block keeps the pixels that its last
 bits gave it, so that nothing coded later can spoil it.
+
+A linear path, which the papers do not have, adds to what the binarizer and the picture get, see
+pillow_neural.networks.linear_path.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from torch.nn import functional as F
 
 from pillow_neural.networks.binarizer import Binarizer
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
+from pillow_neural.networks.linear_path import LinearPath
 from pillow_neural.networks.recurrent import UNITS, Convolution, Stack, State, UnitName
 
 BITS = 32
@@ -68,6 +72,8 @@ class RecurrentShape:
         priming, diffusion: additional steps of the first and of each later iteration.
         ssim_weighted: whether errors are weighed by structural dissimilarity, in training and in the target.
         adaptive: whether blocks get as many iterations as their target needs, or all the same number.
+        components: of the linear path, which needs additive reconstruction; 0 for the papers' networks,
+            which have none.
     """
 
     unit: UnitName
@@ -78,6 +84,7 @@ class RecurrentShape:
     diffusion: int = 0
     ssim_weighted: bool = False
     adaptive: bool = False
+    components: int = 0
 
     def __post_init__(self) -> None:
         for value, known in ((self.unit, UNITS), (self.reconstruction, get_args(Reconstruction))):
@@ -87,6 +94,8 @@ class RecurrentShape:
             raise ValueError(f"width {self.width} or iterations {self.iterations} out of range")
         if min(self.priming, self.diffusion) < 0:
             raise ValueError("there cannot be fewer than 0 additional steps")
+        if self.components and not (self.components > 0 and self.reconstruction == "additive"):
+            raise ValueError(f"{self.components} components out of range with {self.reconstruction}")
 
     def channels(self, full: int) -> int:
         """Channels of a layer that has `full` in the paper, a multiple of 4."""
@@ -111,19 +120,27 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Bits [B, 32, h, w] -> [B, 3, 16h, 16w] in -1..1, float32: far from saturation for pixels in 0..1."""
+    """Bits [B, 32, h, w] -> [B, 3, 16h, 16w] in -1..1, float32: far from saturation for pixels in 0..1.
+
+    With a linear path the input is [B, 32 + components, h, w], bits and what they say of the components, and
+    the last unit sees the picture that the path makes of them.
+    """
 
     def __init__(self, shape: RecurrentShape) -> None:
         super().__init__()
         head = shape.channels(FULL_DECODER_HEAD)
         channels = [shape.channels(full) for full in FULL_DECODER]
-        self.head = Convolution(BITS, head, 1)
-        self.stack = Stack(shape.unit, head, channels, DECODER_HIDDEN_KERNELS, upsampling=True)
+        self.head = Convolution(BITS + shape.components, head, 1)
+        beside = 3 * 2**2 if shape.components else 0
+        self.stack = Stack(shape.unit, head, channels, DECODER_HIDDEN_KERNELS, upsampling=True, beside=beside)
         self.tail = Convolution(self.stack.outputs, 3, 1)
 
-    def forward(self, bits: Tensor, states: Sequence[State] | None) -> tuple[Tensor, list[State]]:
+    def forward(
+        self, bits: Tensor, states: Sequence[State] | None, picture: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
         """One step: output and new states."""
-        features, new = self.stack(torch.tanh(self.head(bits)), states)
+        beside = None if picture is None else F.pixel_unshuffle((picture - GREY) / INPUT_UNIT, 2)
+        features, new = self.stack(torch.tanh(self.head(bits)), states, beside)
         return torch.tanh(self.tail(features)).float(), new
 
 
@@ -176,6 +193,7 @@ class RecurrentNetwork(nn.Module):
         self.encoder = Encoder(shape)
         self.binarizer = Binarizer(self.encoder.outputs, BITS)
         self.decoder = Decoder(shape)
+        self.path = LinearPath(shape.components, BITS, shape.iterations, BLOCK) if shape.components else None
         self.gain = GainEstimator() if shape.reconstruction == "scaled_additive" else None
         self.register_buffer("mean_dissimilarity", torch.zeros(()), persistent=False)
 
@@ -198,7 +216,8 @@ class RecurrentNetwork(nn.Module):
             residual = (pixels - decoder.picture) * decoder.gain
             for _ in range(1 + self.extra_steps(number)):
                 features, states = self.encoder(residual, states)
-            bits = self.binarizer(features) * active[:, None]
+            past = self.path.values(residual, number) if self.path is not None else None
+            bits = self.binarizer(features, past) * active[:, None]
             picture = decoder.step(bits, active)
             yield Iteration(bits, active, picture)
             distortion = self.distortion(pixels, picture.detach())
@@ -236,8 +255,16 @@ class DecoderLoop:
 
     def step(self, bits: Tensor, active: Tensor) -> Tensor:
         """Merge the bits of one iteration, as in `Iteration`; returns the new reconstruction."""
-        for _ in range(1 + self._network.extra_steps(self._iterations)):
-            output, self._states = self._network.decoder(bits, self._states)
+        path, number, picture = self._network.path, self._iterations, None
+        if path is not None:
+            products = path.products(bits, number)
+            bits = torch.cat([bits, path.normalised(products)], dim=1)
+            linear = path.synthesis(products)
+            picture = self.picture + linear
+        for _ in range(1 + self._network.extra_steps(number)):
+            output, self._states = self._network.decoder(bits, self._states, picture)
+        if path is not None:
+            output = path.trust[number] * output + linear
         self._iterations += 1
         base = GREY if self._network.shape.reconstruction == "one_shot" else self.picture
         changed = active[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)

@@ -5,5 +5,13 @@ from __future__ import annotations
 from pillow_neural.networks.recurrent_codec import RecurrentShape
 from pillow_neural.training.recipes.recurrent import recipe_for
 
-SHAPE = RecurrentShape(unit="gru", priming=3, ssim_weighted=True, adaptive=True)
+SHAPE = RecurrentShape(
+    unit="gru",
+    reconstruction="additive",
+    iterations=16,
+    priming=3,
+    ssim_weighted=True,
+    adaptive=True,
+    components=192,
+)
 RECIPE = recipe_for(SHAPE)

@@ -2,17 +2,24 @@
 
 The loss is the mean over iterations of the L1 error (Toderici et al. 2016, arXiv 1608.05148, eq. 3), for
 Johnston et al. 2018 (arXiv 1703.10114, section 3) weighed per 8x8 block by its structural dissimilarity
-over the moving average of that, and constant for the gradient. Bits are drawn at random in training. Where
-the codec has spatially adaptive bit rates, half of the crops are coded with them at a random target, so that
-the networks get to know zeros for missing bits; blocks that have stopped are left out of the loss.
+over the moving average of that, and constant for the gradient. Where the codec has spatially adaptive bit
+rates, half of the crops are coded with them at a random target, so that the networks get to know zeros for
+missing bits; blocks that have stopped are left out of the loss.
+
+Bits are drawn at random in training, but those of a linear path are not: it starts as a codec that works,
+with the units' output at 0, and the encoder, which can spoil that, learns slowly.
+
+A step goes through a random number of iterations, most often few: most weights are those of all iterations,
+and three steps of three teach them more than one of nine in the same time.
 
 The context network is trained after the codec, when the weights file is made: until then its bits change, and
-those of training are random where those of encoding are not. See recurrent_weights.
+those of training may be random where those of encoding are not. See recurrent_weights.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +27,22 @@ from torch import Tensor, nn
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork, RecurrentShape
-from pillow_neural.training.recipe import Recipe, StepResult, start_at_random
+from pillow_neural.training.data import CropSampler
+from pillow_neural.training.klt import block_samples, klt
+from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.recurrent_weights import pack_recurrent_codec
+from pillow_neural.training.refinement import start_refinement
 
 ADAPTIVE_SHARE = 0.5
+FEW_ITERATIONS = 2.0
+"""The number of iterations of a step is what there may be times a uniform number to this power."""
+
 TARGETS = (3e-3, 0.1)
 WEIGHTED_TARGETS = (1e-5, 1e-2)
 AVERAGE_DECAY = 0.99
+KLT_CROP = 256
+KLT_CROPS = 200
+KLT_SEED = 1703
 CROP = 64
 BATCH = 8
 LEARNING_RATE = 2e-3
@@ -36,29 +52,46 @@ def recipe_for(shape: RecurrentShape) -> Recipe:
     """The recipe of a member of the family."""
     return Recipe(
         build=lambda: CodecNetwork(shape),
-        initialise=start_at_random,
+        initialise=initialise,
         step=step,
         pack=pack_recurrent_codec,
         crop=CROP,
         batch=BATCH,
+        slow=("path", "binarizer", "encoder") if shape.components else (),
         learning_rate=LEARNING_RATE,
     )
 
 
+@torch.no_grad()
+def initialise(network: nn.Module, sampler: CropSampler) -> None:
+    """Start a linear path at the KLT and the bits that refine it the most, with the units at 0 beside it."""
+    assert isinstance(network, CodecNetwork)
+    loop = network.loop
+    if loop.path is None:
+        return
+    blocks = block_samples(sampler.with_crop(KLT_CROP, KLT_SEED), KLT_CROPS, BLOCK)
+    vectors, deviations = klt(blocks, network.shape.components)
+    loop.path.vectors.copy_(vectors)
+    loop.path.deviations.copy_(deviations)
+    start_refinement(loop.path, blocks)
+    loop.binarizer.convolution.weight.zero_()
+    loop.decoder.tail.weight.zero_()
+
+
 def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
-    """Mean error of all iterations; bits per pixel before entropy coding; PSNR of the last iteration."""
+    """Mean error of the iterations; bits per pixel before entropy coding; PSNR of the last iteration."""
     assert isinstance(network, CodecNetwork)
     pixels = batch.float() / 255
     targets = _targets(network.shape, len(batch), random).to(pixels.device)
     losses, coded = [], pixels.new_zeros(())
-    for iteration in network.loop(pixels, targets):
+    count = 1 + int(network.shape.iterations * torch.rand((), generator=random).item() ** FEW_ITERATIONS)
+    for iteration in islice(network.loop(pixels, targets), count):
         error = _error(network.loop, pixels, iteration.picture)
         active = iteration.active.repeat_interleave(2, 1).repeat_interleave(2, 2)
         losses.append((error * active).mean())
         coded = coded + iteration.active.float().mean()
     mse = (iteration.picture.detach() - pixels).square().mean(dim=(1, 2, 3))
-    loss = torch.stack(losses).sum() / network.shape.iterations
-    return StepResult(loss, coded * BITS / BLOCK**2, -10 * torch.log10(mse).mean())
+    return StepResult(torch.stack(losses).mean(), coded * BITS / BLOCK**2, -10 * torch.log10(mse).mean())
 
 
 def _targets(shape: RecurrentShape, count: int, random: torch.Generator) -> Tensor:

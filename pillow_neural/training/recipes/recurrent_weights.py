@@ -19,7 +19,7 @@ from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.iteration_map import map_symbols, table_count
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, Calibration, CodecNetwork, Planes, RecurrentCodec
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.networks.bit_context import INDICES, PREVIOUS, BitContext
+from pillow_neural.networks.bit_context import INDICES, BitContext
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentNetwork
 from pillow_neural.training.calibration import bits_per_pixel, mean_rates, photographs, rising
@@ -101,7 +101,7 @@ def train_context(context: BitContext, pool: Sequence[Planes]) -> None:
     def cost(random: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(counts.shape[0], (CONTEXT_BATCH,), generator=random)
         number = int(torch.randint(int(counts[chosen].max()), (), generator=random))
-        planes = bits[max(0, number - PREVIOUS) : number + 1, chosen].to(device).float()
+        planes = bits[: number + 1, chosen].to(device).float()
         spent = context.cost(list(planes[:-1]), planes[-1], counts[chosen].to(device), number)
         return spent.sum(), planes[-1].abs().sum()
 

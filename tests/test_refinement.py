@@ -1,0 +1,109 @@
+"""The linear path of recurrent codecs, and the closed-form start of its bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
+from pillow_neural.networks.binarizer import sign
+from pillow_neural.networks.linear_path import LinearPath, ternary
+from pillow_neural.networks.recurrent_codec import RecurrentShape
+from pillow_neural.training.recipe import find_recipe
+from pillow_neural.training.recipes import recurrent
+from pillow_neural.training.refinement import fit_digits, start_refinement
+from tests.codec_helpers import picture_sampler
+
+SHAPE = RecurrentShape(
+    unit="residual_gru", width=1 / 16, iterations=4, reconstruction="additive", components=24
+)
+BLOCK = 4
+
+
+def _gaussian(count: int, components: int) -> Tensor:
+    return torch.randn(count, components, generator=torch.Generator().manual_seed(0))
+
+
+def _path(components: int, bits: int, iterations: int) -> LinearPath:
+    """One with random orthonormal vectors."""
+    path = LinearPath(components, bits, iterations, BLOCK)
+    path.vectors.copy_(torch.linalg.qr(_gaussian(3 * BLOCK**2, components)).Q.T)
+    return path
+
+
+def test_synthesis_inverts_analysis() -> None:
+    path = _path(3 * BLOCK**2, bits=8, iterations=1)
+    pixels = _gaussian(3 * 8 * 12, 1).reshape(1, 3, 8, 12)
+    products = path.analysis(pixels)
+    assert products.shape == (1, 3 * BLOCK**2, 2, 3)
+    assert torch.allclose(path.synthesis(products), pixels, atol=1e-5)
+
+
+def test_ternary_digits_are_zero_between_the_thresholds() -> None:
+    values = torch.tensor([-3.0, -1.0, -0.9, 0.0, 0.9, 1.0])
+    assert ternary(values, torch.tensor(1.0)).tolist() == [-1, 0, 0, 0, 0, 1]
+
+
+def test_digits_are_fitted_to_what_they_say() -> None:
+    falls, thresholds, steps = fit_digits(torch.tensor([[-2.0, 0], [0, 0], [0, 0], [2, 4]]))
+    assert falls.tolist() == pytest.approx([2, 4])
+    assert steps.tolist() == pytest.approx([2, 4])
+    assert 0 < thresholds[0] <= 2
+
+
+def test_bits_say_what_the_encoder_takes_them_to_say() -> None:
+    path = _path(6, bits=8, iterations=1)
+    components = torch.tensor([0, 0, 1, 0])
+    path.set_digits(0, components, torch.tensor([4.0, 2, 1, 0.5]), torch.tensor([8.0, 4, 2, 1]))
+    products = torch.tensor([7.4, -2.5, 9, 0, 0, 0]).reshape(1, 6, 1, 1)
+    bits = sign(path.values(path.synthesis(products), 0))
+    assert bits.flatten().tolist() == [1, 1, 1, -1, -1, -1, -1, -1]
+    said = path.products(bits, 0).flatten()
+    assert said.tolist() == pytest.approx([7, -2, 0, 0, 0, 0], abs=1e-5)
+
+
+def test_more_digits_leave_less_to_say() -> None:
+    products = _gaussian(2000, 6) * torch.tensor([8, 4, 2, 1, 1, 1.0])
+    path = _path(6, bits=8, iterations=3)
+    start_refinement(path, products @ path.vectors)
+    pixels = path.synthesis(products.T[None, :, :, None].contiguous())
+    errors = [pixels.square().sum().item()]
+    for number in range(3):
+        pixels = pixels - path.synthesis(path.products(sign(path.values(pixels, number)), number))
+        errors.append(pixels.square().sum().item())
+    assert errors[1] < 0.2 * errors[0]
+    assert errors[2] < 0.6 * errors[1]
+    assert errors[3] < 0.8 * errors[2]
+    assert (path.component[0] == 0).sum() >= 2
+    assert path.trust.tolist() == pytest.approx([error / errors[1] for error in errors[1:]], rel=1e-3)
+
+
+def test_a_started_codec_gains_with_every_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "KLT_CROP", 64)
+    monkeypatch.setattr(recurrent, "KLT_CROPS", 100)
+    sampler = picture_sampler(160, 192, 64)
+    recipe = recurrent.recipe_for(SHAPE)
+    network = recipe.build()
+    assert isinstance(network, CodecNetwork)
+    recipe.initialise(network, sampler)
+    pixels = sampler.batch(8).float() / 255
+    with torch.no_grad():
+        loop = network.eval().loop(pixels, torch.full((8,), NEVER_ENOUGH))
+        errors = [(iteration.picture - pixels).square().mean().item() for iteration in loop]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] < 0.5 * (pixels - 0.5).square().mean()
+
+
+def test_networks_of_the_papers_have_no_path() -> None:
+    network = find_recipe("toderici2016", ["components=0", "reconstruction=one_shot"]).build()
+    assert isinstance(network, CodecNetwork)
+    assert network.loop.path is None
+
+
+@pytest.mark.parametrize("change", [{"components": -1}, {"reconstruction": "one_shot"}])
+def test_impossible_paths_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="components out of range"):
+        replace(SHAPE, **change)  # type: ignore[arg-type]
