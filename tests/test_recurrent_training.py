@@ -41,7 +41,10 @@ def test_training_lowers_the_loss(shape: recurrent.RecurrentShape, sampler: Crop
     assert 0 < result.bpp <= 3 / 8
 
 
-def test_loss_is_the_mean_error_of_all_iterations(sampler: CropSampler) -> None:
+def test_loss_is_the_mean_error_of_the_iterations(
+    sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "FEW_ITERATIONS", 0)
     network = CodecNetwork(replace(TODERICI, **SMALL)).eval()
     batch = sampler.batch(2)
     pixels = batch.float() / 255
@@ -49,6 +52,13 @@ def test_loss_is_the_mean_error_of_all_iterations(sampler: CropSampler) -> None:
     result = recurrent.step(network, batch, torch.Generator())
     assert result.loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
     assert result.bpp.item() == pytest.approx(3 / 8)
+
+
+def test_a_step_goes_through_any_number_of_iterations(sampler: CropSampler) -> None:
+    network = CodecNetwork(replace(TODERICI, **SMALL))
+    batch, random = sampler.batch(1), torch.Generator().manual_seed(0)
+    counts = {round(recurrent.step(network, batch, random).bpp.item() * 8) for _ in range(30)}
+    assert counts == {1, 2, 3}
 
 
 def test_weights_follow_dissimilarity_and_are_constant_for_the_gradient() -> None:
