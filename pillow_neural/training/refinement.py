@@ -1,8 +1,9 @@
 """Closed-form start of a progressive code: which component each digit of each iteration refines, and how.
 
 A digit is -1, 0 or 1, see pillow_neural.networks.linear_path. Digits are given away one after another, each
-to the component whose squared error falls the most by it, with the best threshold and step for what is
-missing.
+to the component with the largest merit, the fall of the squared error over the square root of the digit's
+entropy, with the threshold and step that are best by that. By the fall alone thresholds would be lower and
+iterations fewer, but files larger: figures in training/NOTES.md.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from pillow_neural.networks.linear_path import LinearPath, ternary
 
-THRESHOLDS = torch.linspace(0.2, 1.6, 15)
+THRESHOLDS = torch.linspace(0.3, 2.6, 20)
 """Those that are tried, in deviations."""
+
+RAREST = 1e-3
 
 
 @torch.no_grad()
@@ -22,15 +25,15 @@ def start_refinement(path: LinearPath, blocks: Tensor) -> None:
     missing = blocks @ path.vectors.T
     lost = blocks.square().sum() - missing.square().sum()
     errors = []
-    falls, thresholds, steps = fit_digits(missing)
+    merits, thresholds, steps = fit_digits(missing)
     for number, components in enumerate(path.component.long()):
         threshold, step = torch.zeros(len(components)), torch.zeros(len(components))
         for digit in range(len(components)):
-            chosen = components[digit] = falls.argmax()
+            chosen = components[digit] = merits.argmax()
             threshold[digit], step[digit] = thresholds[chosen], steps[chosen]
             column = missing[:, chosen : chosen + 1]
             column -= ternary(column, threshold[digit]) * step[digit]
-            for kept, new in zip((falls, thresholds, steps), fit_digits(column), strict=True):
+            for kept, new in zip((merits, thresholds, steps), fit_digits(column), strict=True):
                 kept[chosen] = new[0]
         path.set_digits(number, components, threshold, step)
         errors.append(missing.square().sum() + lost)
@@ -38,7 +41,7 @@ def start_refinement(path: LinearPath, blocks: Tensor) -> None:
 
 
 def fit_digits(missing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fall of the mean squared error by a digit of each component, its threshold and its step, [C] each.
+    """The best merit of a digit of each component, with its threshold and its step, [C] each.
 
     The step is the mean magnitude of what is beyond the threshold.
     """
@@ -46,9 +49,15 @@ def fit_digits(missing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     trials = []
     for threshold in (share * deviation for share in THRESHOLDS):
         beyond = missing.abs() >= threshold
-        step = (missing.abs() * beyond).mean(0) / beyond.float().mean(0).clamp_min(1 / len(missing))
-        trials.append(torch.stack([step.square() * beyond.float().mean(0), threshold, step]))
+        share = beyond.float().mean(0).clamp(RAREST, 1 - RAREST)
+        step = (missing.abs() * beyond).mean(0) / share
+        trials.append(torch.stack([step.square() * share / entropy(share).sqrt(), threshold, step]))
     stacked = torch.stack(trials)
     best = stacked[:, :1].argmax(0, keepdim=True).expand(1, 3, -1)
-    falls, thresholds, steps = stacked.gather(0, best)[0]
-    return falls, thresholds, steps
+    merits, thresholds, steps = stacked.gather(0, best)[0]
+    return merits, thresholds, steps
+
+
+def entropy(share: Tensor) -> Tensor:
+    """Of a digit that is as often 1 as -1, and one of both with this probability, in bits."""
+    return -(share * (share / 2).log2() + (1 - share) * (1 - share).log2())

@@ -8,7 +8,7 @@ from pillow_neural.training.recipes.recurrent import recipe_for
 SHAPE = RecurrentShape(
     unit="gru",
     reconstruction="additive",
-    iterations=16,
+    iterations=24,
     priming=3,
     ssim_weighted=True,
     adaptive=True,

@@ -34,7 +34,7 @@ from pillow_neural.training.recipes.recurrent_weights import pack_recurrent_code
 from pillow_neural.training.refinement import start_refinement
 
 ADAPTIVE_SHARE = 0.5
-FEW_ITERATIONS = 2.0
+FEW_ITERATIONS = 4.0
 """The number of iterations of a step is what there may be times a uniform number to this power."""
 
 TARGETS = (3e-3, 0.1)
