@@ -14,6 +14,7 @@ from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.recurrent import Convolution
 
 BESIDE = 0.05
+"""Weight of what features say about bits that have values from elsewhere."""
 
 
 def stochastic_sign(values: Tensor) -> Tensor:

@@ -4,8 +4,9 @@
     bits of iteration t, phases before k -----------+--> 3x3 --> 1x1 --> 1x1 --> index of a table, 0..63,
     iterations of each block, and t itself ---------+    integer network of phase k    for each bit of phase k
 
-Of iterations before t-2 it sees in how many pairs of bits both agreed: with a linear path those are the
-digits that said something (pillow_neural.networks.linear_path), so a place without them is smooth.
+Of all iterations before t it sees in how many pairs of bits both agreed, and of t-1 and t-2 the bits as well:
+with a linear path such pairs are the digits that said something (pillow_neural.networks.linear_path), so a
+place without them is smooth.
 
 Toderici et al. 2016 (arXiv 1608.05148, section 3) predict each bit with a masked convolutional network over
 the bits around it, one after another, and with the planes before it as context. Here the bits of an iteration
@@ -32,6 +33,7 @@ BIT_UNIT = 32
 COUNT_UNIT = 16
 PREVIOUS = 2
 BUSY_UNITS = (8.0, 0.5)
+"""Of the number of such pairs, finely where they are few and coarsely where they are many."""
 HIDDEN = 64
 
 Taker = Callable[[Tensor, Tensor], Tensor]
