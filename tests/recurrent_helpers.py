@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from pillow_neural.codecs.recurrent import Calibration, CodecNetwork, RecurrentCodec
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentShape
+from pillow_neural.training.recipes import recurrent, recurrent_weights
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
 
@@ -24,3 +26,14 @@ def random_codec(shape: RecurrentShape = TINY, seed: int = 0) -> RecurrentCodec:
     unpack(frozen, pack(network))
     tables = tables_of(priors(shape.iterations))
     return RecurrentCodec(frozen, tables, CALIBRATION, shape.adaptive, torch.device("cpu"))
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make all that happens before and after training quick, on crops of 64x64."""
+    monkeypatch.setattr(recurrent, "KLT_CROP", 64)
+    monkeypatch.setattr(recurrent, "KLT_CROPS", 100)
+    monkeypatch.setattr(recurrent_weights, "CONTEXT_CROPS", 8)
+    monkeypatch.setattr(recurrent_weights, "POOL_BATCH", 4)
+    monkeypatch.setattr(recurrent_weights, "CONTEXT_CROP", 64)
+    monkeypatch.setattr(recurrent_weights, "CONTEXT_STEPS", 5)
+    monkeypatch.setattr(recurrent_weights, "CALIBRATION_POINTS", 3)

@@ -169,7 +169,8 @@ def test_gains_are_above_one_for_every_square() -> None:
 def test_priming_and_diffusion_are_additional_steps_of_both_sides() -> None:
     network = _network(replace(TINY, priming=3, diffusion=2, iterations=3))
     calls: Counter[str] = Counter()
-    for name, module in (("encoder", network.encoder), ("decoder", network.decoder)):
+    for name in ("encoder", "decoder"):
+        module = network.get_submodule(name)
         module.register_forward_hook(lambda *_, name=name: calls.update([name]))
     _coded(network, _pixels())
     assert calls == {"encoder": 4 + 3 + 3, "decoder": 4 + 3 + 3}

@@ -21,7 +21,7 @@ from pillow_neural.training.recipes import recurrent, recurrent_weights
 from pillow_neural.training.recipes.johnston2018 import SHAPE as JOHNSTON
 from pillow_neural.training.recipes.toderici2016 import SHAPE as TODERICI
 from tests.codec_helpers import picture_sampler, pictures, train
-from tests.recurrent_helpers import TINY
+from tests.recurrent_helpers import TINY, shorten
 
 SMALL = {"width": 1 / 16, "iterations": 3}
 
@@ -34,11 +34,28 @@ def sampler() -> CropSampler:
 @pytest.mark.parametrize("shape", [TODERICI, JOHNSTON], ids=["toderici2016", "johnston2018"])
 def test_training_lowers_the_loss(shape: recurrent.RecurrentShape, sampler: CropSampler) -> None:
     torch.manual_seed(0)
-    network = recurrent.recipe_for(replace(shape, **SMALL)).build()
+    network = recurrent.recipe_for(replace(shape, **SMALL, components=0)).build()
     batch = sampler.with_crop(32, seed=0).batch(4)
     losses, result = train(recurrent.step, network, batch, learning_rate=1e-2, count=20)
     assert np.mean(losses[-3:]) < 0.87 * np.mean(losses[:3])
     assert 0 < result.bpp <= 3 / 8
+
+
+def test_training_adds_to_the_linear_path(sampler: CropSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
+    monkeypatch.setattr(recurrent, "FEW_ITERATIONS", 0)
+    torch.manual_seed(0)
+    recipe = recurrent.recipe_for(replace(TODERICI, **SMALL, components=24))
+    network = recipe.build()
+    assert isinstance(network, CodecNetwork)
+    recipe.initialise(network, sampler)
+    batch = sampler.with_crop(32, seed=0).batch(4)
+    pixels, never = batch.float() / 255, torch.full((4,), NEVER_ENOUGH)
+    alone = [iteration.picture for iteration in network.loop.encode(pixels, never)]
+    train(recurrent.step, network, batch, learning_rate=1e-2, count=30)
+    with torch.no_grad():
+        for before, iteration in zip(alone, network.loop(pixels, never), strict=True):
+            assert (iteration.picture - pixels).abs().mean() < 0.95 * (before - pixels).abs().mean()
 
 
 def test_loss_is_the_mean_error_of_the_iterations(
@@ -46,9 +63,12 @@ def test_loss_is_the_mean_error_of_the_iterations(
 ) -> None:
     monkeypatch.setattr(recurrent, "FEW_ITERATIONS", 0)
     network = CodecNetwork(replace(TODERICI, **SMALL)).eval()
+    assert network.loop.path is not None
     batch = sampler.batch(2)
     pixels = batch.float() / 255
-    errors = [(i.picture - pixels).abs().mean() for i in network.loop(pixels, torch.full((2,), NEVER_ENOUGH))]
+    network.loop.path.remaining.copy_(torch.tensor([1, 0.5, 0.25]))
+    shares = zip(network.loop(pixels, torch.full((2,), NEVER_ENOUGH)), (1, 0.5, 0.25), strict=True)
+    errors = [(iteration.picture - pixels).abs().mean() / share for iteration, share in shares]
     result = recurrent.step(network, batch, torch.Generator())
     assert result.loss.item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
     assert result.bpp.item() == pytest.approx(3 / 8)
@@ -88,8 +108,8 @@ def test_only_adaptive_codecs_meet_stopped_blocks_in_training(sampler: CropSampl
 
 
 def test_settings_change_the_shape() -> None:
-    shape = with_settings(JOHNSTON, ["priming=0", "width=0.5", "adaptive=false", "reconstruction=additive"])
-    assert shape == replace(JOHNSTON, priming=0, width=0.5, adaptive=False, reconstruction="additive")
+    shape = with_settings(JOHNSTON, ["priming=0", "width=0.5", "adaptive=false", "unit=lstm"])
+    assert shape == replace(JOHNSTON, priming=0, width=0.5, adaptive=False, unit="lstm")
     assert find_recipe("johnston2018", ["width=0.0625"]).build().shape == replace(JOHNSTON, width=1 / 16)
     assert find_recipe("nic2026").crop == 256
 
@@ -142,18 +162,17 @@ def test_context_that_float32_cannot_hold_is_refused(monkeypatch: pytest.MonkeyP
         recurrent_weights.prove_exact(context)
 
 
+@pytest.mark.parametrize("shape", [TINY, replace(TINY, components=24)], ids=["papers", "path"])
 def test_network_becomes_a_codec(
-    tmp_path: Path, sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+    shape: recurrent.RecurrentShape, tmp_path: Path, sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent_weights, "CONTEXT_CROPS", 8)
-    monkeypatch.setattr(recurrent_weights, "POOL_BATCH", 4)
-    monkeypatch.setattr(recurrent_weights, "CONTEXT_CROP", 64)
-    monkeypatch.setattr(recurrent_weights, "CONTEXT_STEPS", 5)
-    monkeypatch.setattr(recurrent_weights, "CALIBRATION_POINTS", 3)
+    shorten(monkeypatch)
     torch.manual_seed(0)
-    recipe = recurrent.recipe_for(TINY)
+    recipe = recurrent.recipe_for(shape)
+    network = recipe.build()
+    recipe.initialise(network, sampler)
     held_out = [p.permute(1, 2, 0).numpy() for p in pictures(2, 64, 80)]
-    packed = recipe.pack(recipe.build(), sampler, held_out)
+    packed = recipe.pack(network, sampler, held_out)
     assert 0 < int(packed.metadata["largest_integer_sum"]) < 2**24
     rates = packed.tensors["calibration.bits_per_pixel"]
     assert (rates.diff() >= 0).all()

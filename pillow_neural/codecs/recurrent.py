@@ -171,7 +171,7 @@ class RecurrentCodec:
         for tile in tiles(height, width):
             pixels = pad_to_multiples(pictures[..., *tile.pixels()].to(self._device).float() / 255, GRID)
             part = (..., *tile.blocks())
-            loop = self._network.loop(pixels, targets, inside[part].to(self._device))
+            loop = self._network.loop.encode(pixels, targets, inside[part].to(self._device))
             for number, iteration in enumerate(islice(loop, max(limits))):
                 within = torch.tensor([number < limit for limit in limits])[:, None, None]
                 bits[number][part] = iteration.bits.cpu().to(torch.int8) * within[:, None]

@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.recurrent import Convolution
 
-BESIDE = 0.05
-"""Weight of what features say about bits that have values from elsewhere."""
-
 
 def stochastic_sign(values: Tensor) -> Tensor:
     """-1 or 1, at random with the values -1..1 as expectation; the gradient is that of the values."""
@@ -29,22 +26,13 @@ def sign(values: Tensor) -> Tensor:
 
 
 class Binarizer(nn.Module):
-    """Features [B, inputs, H, W] -> bits -1 or 1, float32 [B, bits, H, W]; random while training.
-
-    Values from elsewhere, [B, bits, H, W], are bits to start with. They are not made random, and features add
-    BESIDE of what they are without them: else learning ruins more of those bits in its first hundred steps
-    than it mends in a thousand.
-    """
+    """Features [B, inputs, H, W] -> bits -1 or 1, float32 [B, bits, H, W]; random while training."""
 
     def __init__(self, inputs: int, bits: int) -> None:
         super().__init__()
         self.convolution = Convolution(inputs, bits, 1)
 
-    def forward(self, features: Tensor, elsewhere: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Return the bits."""
-        values = self.convolution(features).float()
-        if elsewhere is not None:
-            values = torch.tanh(BESIDE * values + elsewhere)
-            return straight_through(values, sign(values))
-        values = torch.tanh(values)
+        values = torch.tanh(self.convolution(features).float())
         return stochastic_sign(values) if self.training else sign(values)

@@ -1,17 +1,20 @@
-"""A linear way past the recurrent units: a transform of 16x16 blocks, and bits that refine its components.
+"""A linear code of 16x16 blocks, sent digit by digit: bits that a recurrent codec learns to decode.
 
-    residual [B, 3, 16h, 16w] --vectors--> products [B, C, h, w] --rounds of iteration t--> + to the binarizer
-    pixels   [B, 3, 16h, 16w] <--vectors-- products [B, C, h, w] <--1x1 of iteration t---- bits
+    pixels --vectors--> products --digits of iteration t--> bits, two a digit --> the file
+                           ^                 |
+                           +-------(-)-------+ what they add to the products, [B, C, h, w]
+                                             |
+    pixels <--vectors-- sum of all digits <--+
 
-Two bits make a digit: whether what is missing of a component is above minus and above plus a threshold. Both
-agree where a step is to be added or subtracted, and differ where there is little to say, as in smooth places,
-which costs the entropy coder next to nothing. A component may have several digits in an iteration, one after
-another, in rounds: what is missing is known before the decoder has run, for the path is linear.
+A digit says whether what is still missing of a component is below minus, between, or above plus a threshold.
+Its two bits agree where a step is to be added or subtracted, and differ where there is little to say, as in
+smooth places, which costs the entropy coder next to nothing. A component may have several digits in an
+iteration, one after another, in rounds.
 
 Not in the papers. Recurrent units that start from random weights learn what three or four iterations can say,
 and then send the same again: what later bits would have to tell takes them far longer to find than a CPU has
-(figures in training/NOTES.md). With this path every iteration starts with bits of its own, chosen by
-pillow_neural.training.refinement.
+(figures in training/NOTES.md). These bits are chosen in closed form, by pillow_neural.training.refinement,
+and do not depend on what the decoder's units learn.
 """
 
 from __future__ import annotations
@@ -22,17 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pillow_neural.networks.recurrent import Convolution
-
-SLOPE = 8.0
-"""Value of a bit one threshold away from it, before the tanh."""
-
-STEP_UNIT = 0.1
-"""Of the weights that steps are learned as: at the same learning rate steps change ten times as slowly."""
-
 
 class LinearPath(nn.Module):
-    """A fixed transform of blocks, the component that each digit refines, and what bits add: this is learned.
+    """A fixed transform of blocks, and what each digit of each iteration refines.
 
     Args:
         components: of a block.
@@ -44,11 +39,9 @@ class LinearPath(nn.Module):
         vectors: of the transform, orthonormal, [C, 3 * block**2] in pixel-unshuffle order.
         deviations: of products with them, [C].
         component: that each digit refines, whole numbers, [iterations, bits / 2].
-        threshold: of the product, [iterations, bits / 2].
-        step: what the encoder takes a digit to add or subtract, [iterations, bits / 2].
-        trust: what the output of the recurrent units is multiplied by, [iterations]. It starts as the squared
-            error after each iteration over that after the first: late ones have little left to mend and much
-            to spoil.
+        threshold: of what is missing, [iterations, bits / 2].
+        step: what a digit adds or subtracts, [iterations, bits / 2].
+        remaining: root mean squared error after each iteration over that after the first, [iterations].
     """
 
     vectors: Tensor
@@ -56,6 +49,7 @@ class LinearPath(nn.Module):
     component: Tensor
     threshold: Tensor
     step: Tensor
+    remaining: Tensor
 
     def __init__(self, components: int, bits: int, iterations: int, block: int) -> None:
         super().__init__()
@@ -65,60 +59,96 @@ class LinearPath(nn.Module):
         self.register_buffer("component", torch.zeros(iterations, bits // 2))
         self.register_buffer("threshold", torch.ones(iterations, bits // 2))
         self.register_buffer("step", torch.ones(iterations, bits // 2))
-        self.trust = nn.Parameter(torch.ones(iterations))
-        self.steps = nn.ModuleList(Convolution(bits, components, 1, bias=False) for _ in range(iterations))
+        self.register_buffer("remaining", torch.ones(iterations))
 
     def analysis(self, pixels: Tensor) -> Tensor:
-        """Products of blocks with the vectors, float32 [B, C, h, w]."""
-        blocks = F.pixel_unshuffle(pixels, self.block)
-        return F.conv2d(blocks, self.vectors[:, :, None, None]).float()
+        """Products of blocks with the vectors: [B, 3, 16h, 16w] -> [B, C, h, w]."""
+        return _mixed(F.pixel_unshuffle(pixels, self.block), self.vectors)
 
     def synthesis(self, products: Tensor) -> Tensor:
-        """Pixels with these products, float32 [B, 3, 16h, 16w]."""
-        return F.pixel_shuffle(F.conv2d(products, self.vectors.T[:, :, None, None]), self.block).float()
+        """Pixels with these products: [B, C, h, w] -> [B, 3, 16h, 16w]."""
+        return F.pixel_shuffle(_mixed(products, self.vectors.T), self.block)
 
     def normalised(self, products: Tensor) -> Tensor:
         """Products over their deviations."""
         return products / self.deviations[:, None, None]
 
-    def values(self, residual: Tensor, number: int) -> Tensor:
-        """What the bits of an iteration, counted from 0, are the signs of: [B, bits, h, w]."""
-        missing = self.analysis(residual)
-        component = self.component[number].long()
-        asked = torch.empty_like(missing[:, : len(component)])
-        for digits in self._rounds(component):
-            places = component[digits]
-            asked[:, digits] = missing[:, places]
-            missing[:, places] -= self._added(asked[:, digits], number, digits)
-        ratio = asked / self.threshold[number, :, None, None]
-        return SLOPE * torch.stack([ratio + 1, ratio - 1], dim=2).flatten(1, 2)
+    def digits(self, missing: Tensor, number: int) -> Tensor:
+        """Those of an iteration, from 0, for what is missing of products [B, C, h, w]: [B, D, h, w]."""
+        missing = missing.clone()
+        component, threshold, step = self._of(number)
+        said = missing.new_empty(len(missing), len(component), *missing.shape[2:])
+        for chosen in _rounds(component):
+            places = component[chosen]
+            said[:, chosen] = ternary(missing[:, places], threshold[chosen])
+            missing[:, places] -= said[:, chosen] * step[chosen]
+        return said
 
-    def products(self, bits: Tensor, number: int) -> Tensor:
-        """What the bits of an iteration add to the products: [B, C, h, w]."""
-        products: Tensor = STEP_UNIT * self.steps[number](bits)
-        return products
+    def added(self, digits: Tensor, number: int) -> Tensor:
+        """What the digits [B, D, h, w] of an iteration add to the products: [B, C, h, w]."""
+        component, _, step = self._of(number)
+        products = digits.new_zeros(len(digits), len(self.vectors), *digits.shape[2:])
+        return products.index_add_(1, component, digits * step)
 
     @torch.no_grad()
     def set_digits(self, number: int, component: Tensor, threshold: Tensor, step: Tensor) -> None:
         """Choose what the digits of an iteration refine, and how: [bits / 2] each."""
         self.component[number], self.threshold[number], self.step[number] = component, threshold, step
-        steps = self.steps[number]
-        assert isinstance(steps, Convolution)
-        adds = F.one_hot(component, steps.out_channels).T * step / 2 / STEP_UNIT
-        steps.weight.copy_(adds.repeat_interleave(2, dim=1)[:, :, None, None])
 
-    def _added(self, missing: Tensor, number: int, digits: Tensor) -> Tensor:
-        threshold, step = (part[number, digits, None, None] for part in (self.threshold, self.step))
-        return ternary(missing, threshold) * step
+    def _of(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Component, threshold and step of an iteration's digits; the last two broadcast over places."""
+        threshold, step = (part[number, :, None, None] for part in (self.threshold, self.step))
+        return self.component[number].long(), threshold, step
 
-    @staticmethod
-    def _rounds(component: Tensor) -> Iterator[Tensor]:
-        """Indices of digits, no component twice in a round, in order."""
-        earlier = torch.tril(component[:, None] == component[None], -1).sum(1)
-        for number in range(int(earlier.max()) + 1):
-            yield (earlier == number).nonzero().flatten()
+
+class LinearEncoder:
+    """The encoder's side of the loop: what the linear path says about a batch of pictures.
+
+    Args:
+        path: which transform and digits.
+        pixels: [B, 3, 16h, 16w].
+        start: what the pixels of a reconstruction are before the first iteration.
+    """
+
+    def __init__(self, path: LinearPath, pixels: Tensor, start: float) -> None:
+        self._path = path
+        self._start = start
+        self._wanted = path.analysis(pixels - start)
+        self._products = torch.zeros_like(self._wanted)
+        self._iterations = 0
+
+    def step(self, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of the next iteration in the active blocks, bool [B, h, w], and the path's reconstruction."""
+        digits = self._path.digits(self._wanted - self._products, self._iterations) * active[:, None]
+        self._products = self._products + self._path.added(digits, self._iterations)
+        self._iterations += 1
+        return bits_of_digits(digits) * active[:, None], self._start + self._path.synthesis(self._products)
 
 
 def ternary(missing: Tensor, threshold: Tensor) -> Tensor:
     """1 from the threshold up, -1 below minus the threshold, 0 between, elementwise."""
     return (missing >= threshold).to(missing) - (missing < -threshold).to(missing)
+
+
+def bits_of_digits(digits: Tensor) -> Tensor:
+    """Digits -1, 0 or 1 [B, D, h, w] as pairs of bits -1 or 1: [B, 2 * D, h, w]."""
+    above = torch.stack([digits >= 0, digits > 0], dim=2).flatten(1, 2)
+    return 2 * above.to(digits) - 1
+
+
+def digits_of_bits(bits: Tensor) -> Tensor:
+    """Inverse of `bits_of_digits`; 0 where there are no bits, which is 0 for both."""
+    return (bits[:, ::2] + bits[:, 1::2]) / 2
+
+
+def _mixed(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Planes [B, I, h, w] times a matrix [O, I], in float32 wherever it runs."""
+    with torch.autocast(planes.device.type, enabled=False):
+        return F.conv2d(planes, matrix[:, :, None, None])
+
+
+def _rounds(component: Tensor) -> Iterator[Tensor]:
+    """Indices of digits, no component twice in a round, in order."""
+    earlier = torch.tril(component[:, None] == component[None], -1).sum(1)
+    for number in range(int(earlier.max()) + 1):
+        yield (earlier == number).nonzero().flatten()

@@ -136,7 +136,7 @@ class Stack(nn.Module):
         hidden_kernels: of each unit.
         upsampling: False for units of stride 2; True for stride 1 with depth-to-space by 2 after each unit,
             which leaves a quarter of its channels (section 2).
-        beside: channels that the last unit gets from elsewhere.
+        beside: channels that each of the last units gets from elsewhere.
     """
 
     def __init__(
@@ -146,26 +146,27 @@ class Stack(nn.Module):
         channels: Sequence[int],
         hidden_kernels: Sequence[int],
         upsampling: bool,
-        beside: int = 0,
+        beside: Sequence[int] = (),
     ) -> None:
         super().__init__()
         stride, share = (1, 4) if upsampling else (2, 1)
         self.units = nn.ModuleList()
-        for width, kernel in zip(channels, hidden_kernels, strict=True):
-            inputs += beside if len(self.units) == len(channels) - 1 else 0
-            self.units.append(UNITS[unit](inputs, width, kernel, stride))  # type: ignore[arg-type]
+        elsewhere = [0] * (len(channels) - len(beside)) + list(beside)
+        for width, kernel, more in zip(channels, hidden_kernels, elsewhere, strict=True):
+            self.units.append(UNITS[unit](inputs + more, width, kernel, stride))  # type: ignore[arg-type]
             inputs = width // share
         self.upsample = nn.PixelShuffle(2) if upsampling else nn.Identity()
         self.outputs = inputs
 
     def forward(
-        self, features: Tensor, states: Sequence[State] | None, beside: Tensor | None = None
+        self, features: Tensor, states: Sequence[State] | None, beside: Sequence[Tensor] = ()
     ) -> tuple[Tensor, list[State]]:
         """One step of all units: features and new states; states None before the first step."""
         new = []
+        first = len(self.units) - len(beside)
         for number, unit in enumerate(self.units):
-            if beside is not None and number == len(self.units) - 1:
-                features = torch.cat([features, beside.to(features)], dim=1)
+            if number >= first:
+                features = torch.cat([features, beside[number - first].to(features)], dim=1)
             features, state = unit(features, None if states is None else states[number])
             new.append(state)
             features = self.upsample(features)

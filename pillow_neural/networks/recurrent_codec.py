@@ -20,8 +20,10 @@ so in the later iterations. Spatially adaptive bit rates: a 16x16 block has no m
 is at most its target, and the decoder gets zeros in their stead. Such a block keeps the pixels that its last
 bits gave it, so that nothing coded later can spoil it.
 
-A linear path, which the papers do not have, adds to what the binarizer and the picture get, see
-pillow_neural.networks.linear_path.
+A linear path, which the papers do not have, can take the place of encoder and binarizer, see
+pillow_neural.networks.linear_path:
+
+    bits b_t = digits of what is missing of x      l_t = all digits up to t      x'_t = l_t + D_t(b_t, l_t)
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from torch.nn import functional as F
 
 from pillow_neural.networks.binarizer import Binarizer
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
-from pillow_neural.networks.linear_path import LinearPath
+from pillow_neural.networks.linear_path import LinearEncoder, LinearPath, digits_of_bits
 from pillow_neural.networks.recurrent import UNITS, Convolution, Stack, State, UnitName
 
 BITS = 32
@@ -53,6 +55,9 @@ FULL_DECODER_HEAD = 512
 FULL_DECODER = (512, 512, 256, 128)
 ENCODER_HIDDEN_KERNELS = (1, 1, 1)
 DECODER_HIDDEN_KERNELS = (1, 1, 3, 3)
+BESIDE_SIDES = (4, 2)
+"""Sides of the squares of pixels that the last two units see in each place."""
+
 GAIN_LAYERS = 5
 GAIN_CHANNELS = 32
 MAX_ITERATIONS = 32
@@ -72,8 +77,8 @@ class RecurrentShape:
         priming, diffusion: additional steps of the first and of each later iteration.
         ssim_weighted: whether errors are weighed by structural dissimilarity, in training and in the target.
         adaptive: whether blocks get as many iterations as their target needs, or all the same number.
-        components: of the linear path, which needs additive reconstruction; 0 for the papers' networks,
-            which have none.
+        components: of the linear path, which needs one-shot reconstruction; 0 for the papers' networks,
+            which have an encoder instead.
     """
 
     unit: UnitName
@@ -94,7 +99,7 @@ class RecurrentShape:
             raise ValueError(f"width {self.width} or iterations {self.iterations} out of range")
         if min(self.priming, self.diffusion) < 0:
             raise ValueError("there cannot be fewer than 0 additional steps")
-        if self.components and not (self.components > 0 and self.reconstruction == "additive"):
+        if self.components and not (self.components > 0 and self.reconstruction == "one_shot"):
             raise ValueError(f"{self.components} components out of range with {self.reconstruction}")
 
     def channels(self, full: int) -> int:
@@ -122,16 +127,17 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Bits [B, 32, h, w] -> [B, 3, 16h, 16w] in -1..1, float32: far from saturation for pixels in 0..1.
 
-    With a linear path the input is [B, 32 + components, h, w], bits and what they say of the components, and
-    the last unit sees the picture that the path makes of them.
+    With a linear path the input is [B, 32 + components + iterations, h, w]: bits, what all bits so far say
+    of the components, and which iteration it is. The last two units also see the picture that this makes.
     """
 
     def __init__(self, shape: RecurrentShape) -> None:
         super().__init__()
         head = shape.channels(FULL_DECODER_HEAD)
         channels = [shape.channels(full) for full in FULL_DECODER]
-        self.head = Convolution(BITS + shape.components, head, 1)
-        beside = 3 * 2**2 if shape.components else 0
+        known = shape.components + shape.iterations if shape.components else 0
+        self.head = Convolution(BITS + known, head, 1)
+        beside = [3 * side**2 for side in BESIDE_SIDES] if shape.components else []
         self.stack = Stack(shape.unit, head, channels, DECODER_HIDDEN_KERNELS, upsampling=True, beside=beside)
         self.tail = Convolution(self.stack.outputs, 3, 1)
 
@@ -139,7 +145,9 @@ class Decoder(nn.Module):
         self, bits: Tensor, states: Sequence[State] | None, picture: Tensor | None = None
     ) -> tuple[Tensor, list[State]]:
         """One step: output and new states."""
-        beside = None if picture is None else F.pixel_unshuffle((picture - GREY) / INPUT_UNIT, 2)
+        beside = []
+        if picture is not None:
+            beside = [F.pixel_unshuffle((picture - GREY) / INPUT_UNIT, side) for side in BESIDE_SIDES]
         features, new = self.stack(torch.tanh(self.head(bits)), states, beside)
         return torch.tanh(self.tail(features)).float(), new
 
@@ -171,7 +179,8 @@ class Iteration(NamedTuple):
     Attributes:
         bits: float32 [B, 32, h, w]: -1 or 1, and 0 where a block has none.
         active: bool [B, h, w], the blocks that have bits.
-        picture: the reconstruction, float32 [B, 3, 16h, 16w] in 0..1 and a little beyond.
+        picture: the reconstruction, float32 [B, 3, 16h, 16w] in 0..1 and a little beyond; from `encode`,
+            that of the linear path alone, if there is one.
     """
 
     bits: Tensor
@@ -190,35 +199,42 @@ class RecurrentNetwork(nn.Module):
     def __init__(self, shape: RecurrentShape) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder = Encoder(shape)
-        self.binarizer = Binarizer(self.encoder.outputs, BITS)
+        self.encoder: Encoder | None = None
+        self.binarizer: Binarizer | None = None
+        self.path: LinearPath | None = None
+        if shape.components:
+            self.path = LinearPath(shape.components, BITS, shape.iterations, BLOCK)
+        else:
+            self.encoder = Encoder(shape)
+            self.binarizer = Binarizer(self.encoder.outputs, BITS)
         self.decoder = Decoder(shape)
-        self.path = LinearPath(shape.components, BITS, shape.iterations, BLOCK) if shape.components else None
         self.gain = GainEstimator() if shape.reconstruction == "scaled_additive" else None
         self.register_buffer("mean_dissimilarity", torch.zeros(()), persistent=False)
 
     def forward(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
+        """Code and reconstruct pictures, iteration by iteration; see `encode`."""
+        decoder = DecoderLoop(self, len(pixels), *pixels.shape[2:])
+        for iteration in self.encode(pixels, targets, inside):
+            if self.path is not None:
+                iteration = iteration._replace(picture=decoder.step(iteration.bits, iteration.active))
+            yield iteration
+
+    def encode(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
         """Code pictures iteration by iteration, until no block needs more or there are `shape.iterations`.
 
-        In training there are always `shape.iterations`.
+        In training there are always `shape.iterations`. With a linear path no unit has to run for this.
 
         Args:
             pixels: [B, 3, H, W] in 0..1, H and W multiples of 32.
             targets: [B], the distortion at which a block has enough; below 0 no block ever has.
             inside: bool [B, H/16, W/16], the blocks to code, at least one; None for all.
         """
-        batch, _, height, width = pixels.shape
-        decoder = DecoderLoop(self, batch, height, width)
         if inside is None:
-            inside = pixels.new_ones(batch, height // BLOCK, width // BLOCK, dtype=torch.bool)
-        active, states = inside, None
-        for number in range(self.shape.iterations):
-            residual = (pixels - decoder.picture) * decoder.gain
-            for _ in range(1 + self.extra_steps(number)):
-                features, states = self.encoder(residual, states)
-            past = self.path.values(residual, number) if self.path is not None else None
-            bits = self.binarizer(features, past) * active[:, None]
-            picture = decoder.step(bits, active)
+            inside = torch.ones_like(pixels[:, 0, ::BLOCK, ::BLOCK], dtype=torch.bool)
+        active, path = inside, self.path
+        encoder = RecurrentEncoder(self, pixels) if path is None else LinearEncoder(path, pixels, GREY)
+        for _ in range(self.shape.iterations):
+            bits, picture = encoder.step(active)
             yield Iteration(bits, active, picture)
             distortion = self.distortion(pixels, picture.detach())
             active = active & (distortion > targets[:, None, None])
@@ -237,8 +253,31 @@ class RecurrentNetwork(nn.Module):
         return F.avg_pool2d(error, 2)
 
 
+class RecurrentEncoder:
+    """The encoder's side of the loop for one batch of pictures [B, 3, H, W]; it runs the decoder, too."""
+
+    def __init__(self, network: RecurrentNetwork, pixels: Tensor) -> None:
+        assert network.encoder is not None
+        assert network.binarizer is not None
+        self._encoder, self._binarizer = network.encoder, network.binarizer
+        self._extra_steps = network.extra_steps
+        self._pixels = pixels
+        self._decoder = DecoderLoop(network, len(pixels), *pixels.shape[2:])
+        self._states: list[State] | None = None
+        self._iterations = 0
+
+    def step(self, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of the next iteration in the active blocks, bool [B, h, w], and the reconstruction."""
+        residual = (self._pixels - self._decoder.picture) * self._decoder.gain
+        for _ in range(1 + self._extra_steps(self._iterations)):
+            features, self._states = self._encoder(residual, self._states)
+        self._iterations += 1
+        bits = self._binarizer(features) * active[:, None]
+        return bits, self._decoder.step(bits, active)
+
+
 class DecoderLoop:
-    """The decoder's side of the loop for one batch of pictures; encoding runs it too.
+    """The decoder's side of the loop for one batch of pictures.
 
     Attributes:
         picture: the reconstruction so far, float32 [B, 3, H, W].
@@ -252,23 +291,33 @@ class DecoderLoop:
         like = network.decoder.tail.weight
         self.picture = torch.full((batch, 3, height, width), GREY, device=like.device)
         self.gain = torch.ones(1, device=like.device)
+        blocks = (height // BLOCK, width // BLOCK)
+        self._products = torch.zeros(batch, network.shape.components, *blocks, device=like.device)
 
     def step(self, bits: Tensor, active: Tensor) -> Tensor:
         """Merge the bits of one iteration, as in `Iteration`; returns the new reconstruction."""
-        path, number, picture = self._network.path, self._iterations, None
+        number, path = self._iterations, self._network.path
+        said, linear = bits, None
         if path is not None:
-            products = path.products(bits, number)
-            bits = torch.cat([bits, path.normalised(products)], dim=1)
-            linear = path.synthesis(products)
-            picture = self.picture + linear
+            self._products = self._products + path.added(digits_of_bits(bits), number)
+            linear = GREY + path.synthesis(self._products)
+            said = torch.cat([bits, path.normalised(self._products), self._name(bits, number)], dim=1)
         for _ in range(1 + self._network.extra_steps(number)):
-            output, self._states = self._network.decoder(bits, self._states, picture)
-        if path is not None:
-            output = path.trust[number] * output + linear
+            output, self._states = self._network.decoder(said, self._states, linear)
+        if path is not None and linear is not None:
+            output = linear + path.remaining[number] * output
+        else:
+            base = GREY if self._network.shape.reconstruction == "one_shot" else self.picture
+            output = base + output / self.gain
         self._iterations += 1
-        base = GREY if self._network.shape.reconstruction == "one_shot" else self.picture
         changed = active[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-        self.picture = torch.where(changed, base + output / self.gain, self.picture)
+        self.picture = torch.where(changed, output, self.picture)
         if self._network.gain is not None:
             self.gain = self._network.gain(self.picture)
         return self.picture
+
+    def _name(self, bits: Tensor, number: int) -> Tensor:
+        """Planes that tell the iteration: [B, iterations, h, w], all 0 but one."""
+        name = bits.new_zeros(len(bits), self._network.shape.iterations, *bits.shape[2:])
+        name[:, number] = 1
+        return name

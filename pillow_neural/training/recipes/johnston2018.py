@@ -7,7 +7,6 @@ from pillow_neural.training.recipes.recurrent import recipe_for
 
 SHAPE = RecurrentShape(
     unit="gru",
-    reconstruction="additive",
     iterations=24,
     priming=3,
     ssim_weighted=True,

@@ -6,14 +6,15 @@ over the moving average of that, and constant for the gradient. Where the codec 
 rates, half of the crops are coded with them at a random target, so that the networks get to know zeros for
 missing bits; blocks that have stopped are left out of the loss.
 
-Bits are drawn at random in training, but those of a linear path are not: it starts as a codec that works,
-with the units' output at 0, and the encoder, which can spoil that, learns slowly.
+Bits are drawn at random in training, but those of a linear path are computed: there the decoder learns what
+to add to the path's reconstruction, from nothing, and errors count as shares of what the path leaves.
 
 A step goes through a random number of iterations, most often few: most weights are those of all iterations,
 and three steps of three teach them more than one of nine in the same time.
 
-The context network is trained after the codec, when the weights file is made: until then its bits change, and
-those of training may be random where those of encoding are not. See recurrent_weights.
+Without a linear path the context network is trained after the codec, when the weights file is made: until
+then its bits change, and those of training may be random where those of encoding are not. With one it is
+trained first. See recurrent_weights.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt
 from pillow_neural.training.recipe import Recipe, StepResult
-from pillow_neural.training.recipes.recurrent_weights import pack_recurrent_codec
+from pillow_neural.training.recipes.recurrent_weights import learn_path_bits, pack_recurrent_codec
 from pillow_neural.training.refinement import start_refinement
 
 ADAPTIVE_SHARE = 0.5
-FEW_ITERATIONS = 4.0
+FEW_ITERATIONS = 2.0
 """The number of iterations of a step is what there may be times a uniform number to this power."""
 
 TARGETS = (3e-3, 0.1)
@@ -43,9 +44,9 @@ AVERAGE_DECAY = 0.99
 KLT_CROP = 256
 KLT_CROPS = 200
 KLT_SEED = 1703
-CROP = 64
-BATCH = 8
-LEARNING_RATE = 2e-3
+CROP = 96
+BATCH = 4
+LEARNING_RATE = 1.5e-3
 
 
 def recipe_for(shape: RecurrentShape) -> Recipe:
@@ -57,14 +58,13 @@ def recipe_for(shape: RecurrentShape) -> Recipe:
         pack=pack_recurrent_codec,
         crop=CROP,
         batch=BATCH,
-        slow=("path", "binarizer", "encoder") if shape.components else (),
         learning_rate=LEARNING_RATE,
     )
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, sampler: CropSampler) -> None:
-    """Start a linear path at the KLT and the bits that refine it the most, with the units at 0 beside it."""
+    """Compute a linear path, the KLT and the bits that refine it the most; the decoder starts at 0."""
     assert isinstance(network, CodecNetwork)
     loop = network.loop
     if loop.path is None:
@@ -74,8 +74,9 @@ def initialise(network: nn.Module, sampler: CropSampler) -> None:
     loop.path.vectors.copy_(vectors)
     loop.path.deviations.copy_(deviations)
     start_refinement(loop.path, blocks)
-    loop.binarizer.convolution.weight.zero_()
     loop.decoder.tail.weight.zero_()
+    with torch.enable_grad():
+        learn_path_bits(network, sampler)
 
 
 def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
@@ -85,10 +86,11 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     targets = _targets(network.shape, len(batch), random).to(pixels.device)
     losses, coded = [], pixels.new_zeros(())
     count = 1 + int(network.shape.iterations * torch.rand((), generator=random).item() ** FEW_ITERATIONS)
-    for iteration in islice(network.loop(pixels, targets), count):
+    for number, iteration in enumerate(islice(network.loop(pixels, targets), count)):
         error = _error(network.loop, pixels, iteration.picture)
         active = iteration.active.repeat_interleave(2, 1).repeat_interleave(2, 2)
-        losses.append((error * active).mean())
+        share = 1.0 if network.loop.path is None else network.loop.path.remaining[number]
+        losses.append((error * active).mean() / share)
         coded = coded + iteration.active.float().mean()
     mse = (iteration.picture.detach() - pixels).square().mean(dim=(1, 2, 3))
     return StepResult(torch.stack(losses).mean(), coded * BITS / BLOCK**2, -10 * torch.log10(mse).mean())

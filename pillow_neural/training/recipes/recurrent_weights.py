@@ -3,12 +3,14 @@
 Each stage uses what is stored of the ones before it: floats rounded, integers frozen. The context
 network is trained on the bits of CONTEXT_CROPS crops, coded as pictures are: with the sign for a binarizer
 and at all rate levels, with a fixed number of iterations and, where the codec has spatially adaptive bit
-rates, for half of the crops with those.
+rates, for half of the crops with those. The bits of a linear path do not change in training, so there the
+context has been trained before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -48,10 +50,11 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stored = CodecNetwork(network.shape).to(device).eval()
     unpack(stored.loop, pack(network.loop, EIGHT_BITS))
-    crops = sampler.with_crop(CONTEXT_CROP, SEED)
-    calibration = Calibration(target_range(stored.loop, crops.batch(POOL_BATCH)), [], [], [])
-    pool = coded_crops(stored, calibration, crops)
-    train_context(stored.context, pool)
+    calibration, pool = coded_crops(stored, sampler.with_crop(CONTEXT_CROP, SEED))
+    if stored.loop.path is None:
+        train_context(stored.context, pool)
+    else:
+        stored.context.load_state_dict(network.context.state_dict())
     largest = prove_exact(stored.context)
     tensors = pack(stored, EIGHT_BITS)
     unpack(stored, tensors)
@@ -67,19 +70,26 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     return Packed.of(network.shape, largest, tensors)
 
 
+def learn_path_bits(network: CodecNetwork, sampler: CropSampler) -> None:
+    """Train the context of a network with a linear path, whose bits are those that its files will have."""
+    _, pool = coded_crops(deepcopy(network), sampler.with_crop(CONTEXT_CROP, SEED))
+    train_context(network.context, pool)
+
+
 @torch.no_grad()
 def target_range(loop: RecurrentNetwork, crops: Tensor) -> tuple[float, float]:
     """Distortions that nearly all blocks reach with their first bits, and only few with their last."""
     pixels = crops.to(_device(loop)).float() / 255
     never = pixels.new_full((len(pixels),), NEVER_ENOUGH)
-    pictures = [iteration.picture for iteration in loop(pixels, never)]
+    pictures = [iteration.picture for iteration in loop.encode(pixels, never)]
     ends = zip((pictures[0], pictures[-1]), TARGET_QUANTILES, strict=True)
     first, last = (loop.distortion(pixels, picture).quantile(share).item() for picture, share in ends)
     return first, min(last, first / 2)
 
 
-def coded_crops(network: CodecNetwork, calibration: Calibration, crops: CropSampler) -> list[Planes]:
-    """Bits and maps of CONTEXT_CROPS crops at random levels, in batches."""
+def coded_crops(network: CodecNetwork, crops: CropSampler) -> tuple[Calibration, list[Planes]]:
+    """Targets, and bits and maps of CONTEXT_CROPS crops at random levels, in batches."""
+    calibration = Calibration(target_range(network.loop, crops.batch(POOL_BATCH)), [], [], [])
     fixed = RecurrentCodec(
         network, tables_of(priors(network.shape.iterations)), calibration, False, _device(network)
     )
@@ -89,7 +99,7 @@ def coded_crops(network: CodecNetwork, calibration: Calibration, crops: CropSamp
     for number in range(max(2, CONTEXT_CROPS // POOL_BATCH)):
         levels = random.integers(RATE_LEVELS + 1, size=POOL_BATCH).tolist()
         batches.append(codecs[number % 2].planes(crops.batch(POOL_BATCH), levels))
-    return batches
+    return calibration, batches
 
 
 def train_context(context: BitContext, pool: Sequence[Planes]) -> None:
