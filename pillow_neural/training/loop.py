@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,9 @@ SLOW_FACTOR = 0.1
 OUTLIER = 10.0
 OUTLIER_GROWTH = 1.02
 USUAL_NORM_DECAY = 0.98
+RECENT = 4
+"""Log lines whose mean loss is judged: of one alone, slow machines see too few batches."""
+
 HEALTHY = 1.15
 DIVERGED = 1.4
 CAUTION = 0.5
@@ -222,6 +227,7 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
     start = last_log = last_checkpoint = time.monotonic()
     sums, count = torch.zeros(4), 0
     lowest = loss = math.inf
+    recent: deque[float] = deque(maxlen=RECENT)
     for batch in prefetch(sampler, options.batch):
         now = time.monotonic()
         progress = (now - start) / (60 * options.minutes)
@@ -238,10 +244,13 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
                 trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, speed,
             )  # fmt: skip
             sums, count, last_log = torch.zeros(4), 0, now
-            lowest = min(lowest, loss)
-            if trainer.has_checkpoint and not loss <= DIVERGED * lowest:
+            recent.append(loss)
+            usual = statistics.fmean(recent)
+            lowest = min(lowest, usual)
+            if trainer.has_checkpoint and not usual <= DIVERGED * lowest:
                 LOG.warning("the loss has diverged: back to the last checkpoint, with a lower learning rate")
                 trainer.retreat()
+                recent.clear()
                 last_checkpoint = now
         if now - last_checkpoint > CHECKPOINT_SECONDS and loss <= HEALTHY * lowest:
             trainer.checkpoint()
