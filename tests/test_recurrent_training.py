@@ -108,8 +108,8 @@ def test_only_adaptive_codecs_meet_stopped_blocks_in_training(sampler: CropSampl
 
 
 def test_settings_change_the_shape() -> None:
-    shape = with_settings(JOHNSTON, ["priming=0", "width=0.5", "adaptive=false", "unit=lstm"])
-    assert shape == replace(JOHNSTON, priming=0, width=0.5, adaptive=False, unit="lstm")
+    shape = with_settings(JOHNSTON, ["priming=0", "width=0.5", "adaptive=true", "unit=lstm"])
+    assert shape == replace(JOHNSTON, priming=0, width=0.5, adaptive=True, unit="lstm")
     assert find_recipe("johnston2018", ["width=0.0625"]).build().shape == replace(JOHNSTON, width=1 / 16)
     assert find_recipe("nic2026").crop == 256
 

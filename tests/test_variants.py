@@ -46,11 +46,14 @@ def test_variants_are_measured_with_their_own_weights(tmp_path: Path) -> None:
     full = _weights(tmp_path / "full", means=1)
     none = _weights(tmp_path / "none", means=0)
     before = os.environ.get("PILLOW_NEURAL_WEIGHTS")
+    qualities = ["--qualities", "0.1", "0.2", "0.4", "0.8", "1.2"]
     arguments = [f"all={full}", f"no means={none}", "--codec", "nic2026", "-o", str(tmp_path / "out")]
-    assert benchmark(["variants", str(pictures), *arguments, "--show", "a", "--bpp", "0.5"]) == 0
+    assert benchmark(["variants", str(pictures), *arguments, "--show", "a", "--bpp", "0.5", *qualities]) == 0
     assert os.environ.get("PILLOW_NEURAL_WEIGHTS") == before
     results = load_results(tmp_path / "out" / "results.json")
     assert [codec.name for codec in results.codecs] == ["all", "no means"]
+    asked = [setting.args["quality"] for setting in results.codecs[1].settings]
+    assert asked == [0.1, 0.2, 0.4, 0.8, 1.2]
     weights = [codec.environment["weights"] for codec in results.codecs]
     assert len(set(weights)) == 2
     report = (tmp_path / "out" / "variants.md").read_text()

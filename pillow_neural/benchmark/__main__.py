@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pillow_neural.benchmark.codecs import available_peers, find_codec, our_codecs
+from pillow_neural.benchmark.codecs import NIC_QUALITIES, available_peers, find_codec, our_codecs
 from pillow_neural.benchmark.complexity import complexity
 from pillow_neural.benchmark.crops import compare, crop_sheet, encoders
 from pillow_neural.benchmark.curves import DEFAULT_PUBLISHED, CurveSet, load_published
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    named = [find_codec(name) for name in options.codecs]
+    named = [find_codec(name, options.qualities) for name in options.codecs]
     peers = available_peers() if options.peers else []
     codecs = list({codec.name: codec for codec in (*named, *peers)}.values())
     if not codecs:
@@ -94,7 +94,7 @@ def _layers(options: argparse.Namespace) -> None:
 def _variants(options: argparse.Namespace) -> None:
     pictures = find_pictures(options.folder, options.limit)
     shown = [path for path in pictures if path.stem in options.show]
-    ablation = Ablation(options.codec, options.variants, pictures, shown, options.bpp)
+    ablation = Ablation(options.codec, options.variants, pictures, options.qualities, shown, options.bpp)
     reuse = load_results(options.reuse) if options.reuse else None
     print(write_variants(ablation, options.output, options.jobs, reuse))
 
@@ -156,7 +156,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_positive, help="only the first pictures by name")
     parser.add_argument("--repeats", type=_positive, default=1, help="times to save and open, median counts")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes; more than 1 disturbs the times")
+    _add_qualities(parser)
     _add_published(parser)
+
+
+def _add_qualities(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--qualities",
+        type=float,
+        nargs="+",
+        default=NIC_QUALITIES,
+        metavar="BPP",
+        help=f"of our codecs (default: {' '.join(map(str, NIC_QUALITIES))})",
+    )
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +223,7 @@ def _add_layers(parser: argparse.ArgumentParser) -> None:
 
 def _add_variants(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_variants)
+    _add_qualities(parser)
     parser.add_argument("folder", type=Path, help="folder of PNG pictures")
     parser.add_argument(
         "variants",

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from pillow_neural.weights import default_entry
 
 SaveArgs = dict[str, Any]
 
-_NIC_QUALITIES = (0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3, 1.9)
+NIC_QUALITIES = (0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3, 1.9)
 _PLUGIN_MODULES = ("pillow_heif.HeifImagePlugin", "pillow_jxl")
 
 
@@ -27,8 +28,8 @@ class Codec:
     settings: tuple[SaveArgs, ...]
 
 
-def nic_codec(which: str | None = None) -> Codec:
-    """Our format at nominal bits per pixel from 0.06 to 1.9.
+def nic_codec(which: str | None = None, qualities: Sequence[float] = NIC_QUALITIES) -> Codec:
+    """Our format at these nominal bits per pixel.
 
     Args:
         which: None for the default codec, a metric that it can be tuned for, or another codec's name.
@@ -38,7 +39,7 @@ def nic_codec(which: str | None = None) -> Codec:
     else:
         tunes = codec_info(DEFAULT_CODEC).tunes
         name, more = f"nic:{which}", {"tune" if which in tunes else "codec": which}
-    return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in _NIC_QUALITIES))
+    return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in qualities))
 
 
 def _by_quality(name: str, pillow_format: str, qualities: tuple[int, ...], **more: object) -> Codec:
@@ -81,13 +82,13 @@ def available_peers() -> list[Codec]:
     return [peer for peer in PEERS if _is_available(peer)]
 
 
-def find_codec(name: str) -> Codec:
-    """The codec of that name: nic, nic:TUNE, nic:CODEC or one of PEERS.
+def find_codec(name: str, qualities: Sequence[float] = NIC_QUALITIES) -> Codec:
+    """The codec of that name: nic, nic:TUNE, nic:CODEC, these at some qualities, or one of PEERS.
 
     Raises ValueError when there is none, or when Pillow can't save and open its format here.
     """
     if name == "nic" or name.startswith("nic:"):
-        codec = nic_codec(name[4:] or None)
+        codec = nic_codec(name[4:] or None, qualities)
     else:
         peers = {peer.name: peer for peer in PEERS}
         if name not in peers:

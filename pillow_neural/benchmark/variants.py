@@ -47,12 +47,14 @@ class Ablation:
         codec: registered name.
         variants: the first is what the others are compared with.
         pictures: PNG files of both measurements and crops.
+        qualities: nominal bits per pixel to measure at.
         shown: those of them to cut crops from, with bits per pixel of the files.
     """
 
     codec: str
     variants: Sequence[Variant]
     pictures: Sequence[Path]
+    qualities: Sequence[float]
     shown: Sequence[Path] = ()
     bpp: float = 0.125
 
@@ -91,7 +93,10 @@ def write_variants(ablation: Ablation, output: Path, jobs: int, reuse: Results |
     for variant in ablation.variants:
         with weights_of(variant, ablation.codec) as entry:
             *_, results = measure(
-                [nic_codec(ablation.codec)], list(ablation.pictures), jobs=jobs, reuse=reuse
+                [nic_codec(ablation.codec, ablation.qualities)],
+                list(ablation.pictures),
+                jobs=jobs,
+                reuse=reuse,
             )
         result, *others = results.codecs
         entries.append(entry)
