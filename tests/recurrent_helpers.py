@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pillow_neural.codecs.recurrent import Calibration, CodecNetwork, RecurrentCodec
+from pillow_neural.networks.bit_statistics import BitStatistics
+from pillow_neural.networks.linear_path import LinearPath
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentShape
 from pillow_neural.training.recipes import recurrent, recurrent_weights
@@ -13,6 +17,9 @@ from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
 
 TINY = RecurrentShape(unit="gru", width=1 / 32, iterations=4, priming=1, ssim_weighted=True, adaptive=True)
+PATH = replace(TINY, components=24)
+"""With a linear path instead of an encoder."""
+
 CALIBRATION = Calibration((0.2, 0.02), [0, 65_535], [0.1, 0.5], [0.1, 0.2, 0.3, 0.5])
 
 
@@ -23,9 +30,23 @@ def random_codec(shape: RecurrentShape = TINY, seed: int = 0) -> RecurrentCodec:
     with torch.no_grad():
         for phase in network.context.phases:
             phase.to_index.weight.mul_(8)
+        if network.loop.path is not None:
+            _fill(network.loop.path, network.context.statistics)
     unpack(frozen, pack(network))
     tables = tables_of(priors(shape.iterations))
     return RecurrentCodec(frozen, tables, CALIBRATION, shape.adaptive, torch.device("cpu"))
+
+
+def _fill(path: LinearPath, statistics: BitStatistics | None) -> None:
+    """Random digits of random vectors, with random statistics."""
+    assert statistics is not None
+    torch.nn.init.orthogonal_(path.vectors)
+    path.component.random_(len(path.vectors))
+    path.threshold.uniform_(0.1, 1)
+    path.step.copy_(2 * path.threshold)
+    statistics.component.copy_(path.component)
+    statistics.bounds.random_(300).copy_(statistics.bounds.sort().values)
+    statistics.offset.random_(-12, 13)
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from pillow_neural.networks.packing import channels_last
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
 from tests.codec_helpers import install, pictures
-from tests.recurrent_helpers import TINY, random_codec
+from tests.recurrent_helpers import PATH, TINY, random_codec
 
 MOST = TINY.iterations
 MAP_TABLES = tables_of(priors(16)[64:])
@@ -37,9 +37,18 @@ def codec() -> RecurrentCodec:
     return random_codec()
 
 
-@pytest.fixture(params=[True, False], ids=["adaptive", "fixed"])
-def either(codec: RecurrentCodec, request: pytest.FixtureRequest) -> RecurrentCodec:
-    return codec.with_rates(adaptive=request.param)
+@pytest.fixture(scope="module")
+def path_codec() -> RecurrentCodec:
+    return random_codec(PATH)
+
+
+@pytest.fixture(params=["adaptive", "fixed", "path-adaptive", "path-fixed"])
+def either(
+    codec: RecurrentCodec, path_codec: RecurrentCodec, request: pytest.FixtureRequest
+) -> RecurrentCodec:
+    """One of the papers' networks or one with a linear path, with either kind of rates."""
+    chosen = path_codec if request.param.startswith("path") else codec
+    return chosen.with_rates(adaptive=request.param.endswith("adaptive"))
 
 
 @pytest.fixture
@@ -165,21 +174,21 @@ def test_quality_gives_the_level_of_the_calibration(codec: RecurrentCodec) -> No
 
 
 def test_bits_are_the_same_with_one_and_two_threads(
-    codec: RecurrentCodec, threads: Callable[[int], None]
+    either: RecurrentCodec, threads: Callable[[int], None]
 ) -> None:
     batch = pictures(2, 192, 160)
     threads(1)
-    payloads, alone = codec.encode(batch, [65_535, 30_000]), codec.encode(batch[:1], [65_535])
+    payloads, alone = either.encode(batch, [65_535, 30_000]), either.encode(batch[:1], [65_535])
     threads(2)
-    assert codec.encode(batch, [65_535, 30_000]) == payloads
+    assert either.encode(batch, [65_535, 30_000]) == payloads
     assert alone[0] == payloads[0]
 
 
 def test_indices_are_the_same_in_every_layout_and_on_every_run(
-    codec: RecurrentCodec, threads: Callable[[int], None]
+    either: RecurrentCodec, threads: Callable[[int], None]
 ) -> None:
-    planes = codec.planes(pictures(1, 96, 160), [65_535])
-    context, bits, counts = codec._network.context, list(planes.bits[:, 0]), planes.counts[0]
+    planes = either.planes(pictures(1, 96, 160), [65_535])
+    context, bits, counts = either._network.context, list(planes.bits[:, 0]), planes.counts[0]
     results = []
     for count, layout in ((1, torch.contiguous_format), (2, torch.channels_last)):
         threads(count)

@@ -14,7 +14,9 @@ from pillow_neural.codecs import johnston2018
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork, Planes
 from pillow_neural.networks import integer
 from pillow_neural.networks.bit_context import BitContext, logit_of_index
+from pillow_neural.networks.bit_statistics import partners
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
+from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.recipe import find_recipe, with_settings
 from pillow_neural.training.recipes import recurrent, recurrent_weights
@@ -145,6 +147,30 @@ def test_context_learns_what_the_bits_have_in_common(monkeypatch: pytest.MonkeyP
     assert cost() > 0.95
     recurrent_weights.train_context(context, [planes])
     assert cost() < 0.8
+
+
+def test_statistics_tell_what_was_counted() -> None:
+    """Of 64 places all say 1 1 first; then digits of the same component are 1, of others 0."""
+    first = torch.ones(1, 64, 8, 2, 2)
+    then = torch.tensor([1, 1, 1, -1, 1, 1, 1, -1]).reshape(1, 1, 8, 1, 1).expand(1, 64, 8, 2, 2)
+    context = BitContext(bits=8, iterations=2, counted=True)
+    components = torch.tensor([[0, 1, 2, 3], [0, 4, 1, 5]])
+    count_bits(context, components, torch.cat([first, then]), torch.full((64, 2, 2), 2))
+    statistics = context.statistics
+    assert statistics is not None
+    previous = [torch.ones(1, 8, 2, 2)]
+    states, activity = statistics.seen(previous, previous[0])
+    assert states[0, :, 0, 0].tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
+    assert activity.eq(4 * 6 + 4 * 9).all()
+    cells = statistics.cells(previous, previous[0])
+    unknown = statistics.offsets(1, cells, torch.zeros(1, 8, 2, 2))[0, :, 0, 0]
+    assert unknown.sign().tolist() == [1, 1, 1, -1, 1, 1, 1, -1]
+    known = torch.zeros(1, 8, 2, 2)
+    known[:, 1] = -1
+    with_partner = statistics.offsets(1, cells, known)[0, :, 0, 0]
+    assert with_partner[0] == 0, "no place had such a partner"
+    assert torch.equal(with_partner[1:], unknown[1:])
+    assert torch.equal(partners(torch.arange(8).reshape(1, 8, 1, 1)).flatten(), torch.arange(8) ^ 1)
 
 
 def test_estimated_cost_is_that_of_the_tables() -> None:

@@ -84,7 +84,7 @@ class CodecNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.loop = RecurrentNetwork(shape)
-        self.context = BitContext(BITS, shape.iterations)
+        self.context = BitContext(BITS, shape.iterations, counted=shape.components > 0)
 
 
 class Calibration(NamedTuple):

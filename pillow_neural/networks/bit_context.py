@@ -6,7 +6,8 @@
 
 Of all iterations before t it sees in how many pairs of bits both agreed, and of t-1 and t-2 the bits as well:
 with a linear path such pairs are the digits that said something (pillow_neural.networks.linear_path), so a
-place without them is smooth.
+place without them is smooth. There the index is what the network gives and an offset from a table, see
+pillow_neural.networks.bit_statistics.
 
 Toderici et al. 2016 (arXiv 1608.05148, section 3) predict each bit with a masked convolutional network over
 the bits around it, one after another, and with the planes before it as context. Here the bits of an iteration
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pillow_neural.networks.bit_statistics import BitStatistics
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, integer_activation, round_half_up
 from pillow_neural.networks.phases import PHASES, phase_mask
 
@@ -72,14 +74,15 @@ class ContextPhase(nn.Module):
         with torch.no_grad():
             self.to_index.weight.mul_(0.05)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, offset: Tensor) -> Tensor:
         """Index of each bit, real and unbounded in training, else whole and 0..63: [B, bits, h, w].
 
         Args:
             inputs: whole numbers -127..127, [B, inputs, h, w].
+            offset: whole numbers to add, broadcast to the indices.
         """
         hidden = integer_activation(self.mix(integer_activation(self.first(inputs))))
-        index: Tensor = self.to_index(torch.cat([hidden, inputs[:, self.first_named :]], 1))
+        index: Tensor = self.to_index(torch.cat([hidden, inputs[:, self.first_named :]], 1)) + offset
         return index if torch.is_grad_enabled() else round_half_up(index).clamp(0, INDICES - 1)
 
 
@@ -90,14 +93,16 @@ class BitContext(nn.Module):
         bits: bits of a block and iteration, a multiple of 4.
         iterations: the most that a block may have.
         hidden: channels of the hidden layers.
+        counted: whether bits are the digits of a linear path, of which there are statistics.
     """
 
-    def __init__(self, bits: int, iterations: int, hidden: int = HIDDEN) -> None:
+    def __init__(self, bits: int, iterations: int, hidden: int = HIDDEN, counted: bool = False) -> None:
         super().__init__()
         self.bits = bits
         self.iterations = iterations
         inputs = (1 + PREVIOUS) * bits + len(BUSY_UNITS) + 1 + iterations
         self.phases = nn.ModuleList(ContextPhase(inputs, hidden, bits, iterations) for _ in range(PHASES))
+        self.statistics = BitStatistics(bits, iterations) if counted else None
 
     def side_inputs(self, previous: Sequence[Tensor], counts: Tensor, number: int) -> Tensor:
         """What is known before an iteration: [B, 2 * bits + 3 + iterations, h, w].
@@ -135,9 +140,13 @@ class BitContext(nn.Module):
         active = (counts > number)[:, None]
         known = torch.zeros_like(side[:, : self.bits])
         height, width = counts.shape[1:]
+        cells = None if self.statistics is None else self.statistics.cells(previous, known)
+        offset = known.new_zeros(())
         for phase, network in enumerate(self.phases):
             mask = phase_mask(phase, self.bits, height, width, counts.device)
-            index = network(torch.cat([BIT_UNIT * known, side], 1))
+            if self.statistics is not None and cells is not None:
+                offset = self.statistics.offsets(number, cells, known)
+            index = network(torch.cat([BIT_UNIT * known, side], 1), offset)
             known = known + take(mask & active, index)
         return known
 

@@ -24,6 +24,7 @@ from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.bit_context import INDICES, BitContext
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_codec import RecurrentNetwork
+from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.calibration import bits_per_pixel, mean_rates, photographs, rising
 from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
@@ -35,7 +36,7 @@ EIGHT_BITS = ("stack.units",)
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 640
 POOL_BATCH = 16
-CONTEXT_STEPS = 4000
+CONTEXT_STEPS = 6000
 CONTEXT_BATCH = 16
 CONTEXT_LEARNING_RATE = 2e-3
 TARGET_QUANTILES = (0.98, 0.02)
@@ -71,8 +72,10 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
 
 
 def learn_path_bits(network: CodecNetwork, sampler: CropSampler) -> None:
-    """Train the context of a network with a linear path, whose bits are those that its files will have."""
+    """Count bits and train the context of a network with a linear path: its files will have the same bits."""
+    assert network.loop.path is not None
     _, pool = coded_crops(deepcopy(network), sampler.with_crop(CONTEXT_CROP, SEED))
+    count_bits(network.context, network.loop.path.component, *merged(pool))
     train_context(network.context, pool)
 
 
@@ -102,11 +105,17 @@ def coded_crops(network: CodecNetwork, crops: CropSampler) -> tuple[Calibration,
     return calibration, batches
 
 
+def merged(pool: Sequence[Planes]) -> Planes:
+    """All batches as one."""
+    return Planes(
+        torch.cat([planes.bits for planes in pool], 1), torch.cat([planes.counts for planes in pool])
+    )
+
+
 def train_context(context: BitContext, pool: Sequence[Planes]) -> None:
     """Lower the cost of the pool's bits, one random iteration of CONTEXT_BATCH crops a step."""
     device = _device(context)
-    bits = torch.cat([planes.bits for planes in pool], dim=1)
-    counts = torch.cat([planes.counts for planes in pool])
+    bits, counts = merged(pool)
 
     def cost(random: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(counts.shape[0], (CONTEXT_BATCH,), generator=random)
