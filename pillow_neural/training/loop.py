@@ -246,7 +246,7 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
             sums, count, last_log = torch.zeros(4), 0, now
             recent.append(loss)
             usual = statistics.fmean(recent)
-            lowest = min(lowest, usual)
+            lowest = min(lowest, usual) if len(recent) == RECENT else lowest
             if trainer.has_checkpoint and not usual <= DIVERGED * lowest:
                 LOG.warning("the loss has diverged: back to the last checkpoint, with a lower learning rate")
                 trainer.retreat()
