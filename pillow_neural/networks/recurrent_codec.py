@@ -191,7 +191,8 @@ class Iteration(NamedTuple):
 class RecurrentNetwork(nn.Module):
     """Encoder, binarizer and decoder of one recurrent codec.
 
-    The buffer `mean_dissimilarity` belongs to training: the moving average that errors are weighed against.
+    The buffer `mean_dissimilarity` belongs to training: the moving averages, by iteration, that errors are
+    weighed against.
     """
 
     mean_dissimilarity: Tensor
@@ -209,7 +210,7 @@ class RecurrentNetwork(nn.Module):
             self.binarizer = Binarizer(self.encoder.outputs, BITS)
         self.decoder = Decoder(shape)
         self.gain = GainEstimator() if shape.reconstruction == "scaled_additive" else None
-        self.register_buffer("mean_dissimilarity", torch.zeros(()), persistent=False)
+        self.register_buffer("mean_dissimilarity", torch.zeros(shape.iterations), persistent=False)
 
     def forward(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
         """Code and reconstruct pictures, iteration by iteration; see `encode`."""

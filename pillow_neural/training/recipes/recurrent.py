@@ -87,7 +87,7 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     losses, coded = [], pixels.new_zeros(())
     count = 1 + int(network.shape.iterations * torch.rand((), generator=random).item() ** FEW_ITERATIONS)
     for number, iteration in enumerate(islice(network.loop(pixels, targets), count)):
-        error = _error(network.loop, pixels, iteration.picture)
+        error = _error(network.loop, pixels, iteration.picture, number)
         active = iteration.active.repeat_interleave(2, 1).repeat_interleave(2, 2)
         share = 1.0 if network.loop.path is None else network.loop.path.remaining[number]
         losses.append((error * active).mean() / share)
@@ -104,12 +104,15 @@ def _targets(shape: RecurrentShape, count: int, random: torch.Generator) -> Tens
     return torch.where(stops, targets, NEVER_ENOUGH)
 
 
-def _error(loop: RecurrentNetwork, pixels: Tensor, picture: Tensor) -> Tensor:
-    """Error of 8x8 blocks, weighed if the codec does so; moves the average dissimilarity along."""
+def _error(loop: RecurrentNetwork, pixels: Tensor, picture: Tensor, number: int) -> Tensor:
+    """Error of 8x8 blocks, weighed if the codec does so; moves the average dissimilarity along.
+
+    Each iteration, counted from 0, has an average of its own: with one for all, late ones hardly count.
+    """
     error = absolute_error(pixels, picture)
     if not loop.shape.ssim_weighted:
         return error
     weight = dissimilarity(pixels, picture.detach())
-    average = loop.mean_dissimilarity
-    average.copy_(torch.where(average > 0, torch.lerp(weight.mean(), average, AVERAGE_DECAY), weight.mean()))
+    mean, average = weight.mean(), loop.mean_dissimilarity[number]
+    average.copy_(torch.where(average > 0, torch.lerp(mean, average, AVERAGE_DECAY), mean))
     return error * (weight / average)
