@@ -125,7 +125,7 @@ def test_report_measures_what_is_missing(
 
 @pytest.mark.usefixtures("fake_codec", "few_settings", "no_processes", "no_plots")
 def test_report_shows_ours(sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codecs, "_NIC_QUALITIES", (0.5, 1.0, 1.9))
+    monkeypatch.setattr(codecs, "NIC_QUALITIES", (0.5, 1.0, 1.9))
     monkeypatch.setattr(crops, "_RIVALS", (("AVIF", "AVIF", {"speed": 10}), ("WebP", "WEBP", {"method": 0})))
     out = tmp_path / "out"
     command = ["report", str(sets[0]), "-o", str(out), "--codecs", "webp", "nic", "--show"]

@@ -28,8 +28,8 @@ class Codec:
     settings: tuple[SaveArgs, ...]
 
 
-def nic_codec(which: str | None = None, qualities: Sequence[float] = NIC_QUALITIES) -> Codec:
-    """Our format at these nominal bits per pixel.
+def nic_codec(which: str | None = None, qualities: Sequence[float] | None = None) -> Codec:
+    """Our format at these nominal bits per pixel; None for NIC_QUALITIES.
 
     Args:
         which: None for the default codec, a metric that it can be tuned for, or another codec's name.
@@ -39,7 +39,7 @@ def nic_codec(which: str | None = None, qualities: Sequence[float] = NIC_QUALITI
     else:
         tunes = codec_info(DEFAULT_CODEC).tunes
         name, more = f"nic:{which}", {"tune" if which in tunes else "codec": which}
-    return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in qualities))
+    return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in qualities or NIC_QUALITIES))
 
 
 def _by_quality(name: str, pillow_format: str, qualities: tuple[int, ...], **more: object) -> Codec:
@@ -82,7 +82,7 @@ def available_peers() -> list[Codec]:
     return [peer for peer in PEERS if _is_available(peer)]
 
 
-def find_codec(name: str, qualities: Sequence[float] = NIC_QUALITIES) -> Codec:
+def find_codec(name: str, qualities: Sequence[float] | None = None) -> Codec:
     """The codec of that name: nic, nic:TUNE, nic:CODEC, these at some qualities, or one of PEERS.
 
     Raises ValueError when there is none, or when Pillow can't save and open its format here.
