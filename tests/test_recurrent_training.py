@@ -14,7 +14,7 @@ from pillow_neural.codecs import johnston2018
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork, Planes
 from pillow_neural.networks import integer
 from pillow_neural.networks.bit_context import BitContext, logit_of_index
-from pillow_neural.networks.bit_statistics import partners
+from pillow_neural.networks.bit_statistics import agreeing_pairs, partners
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.data import CropSampler
@@ -160,10 +160,10 @@ def test_statistics_tell_what_was_counted() -> None:
     statistics = context.statistics
     assert statistics is not None
     previous = [torch.ones(1, 8, 2, 2)]
-    states, activity = statistics.seen(previous, previous[0])
+    states, activity = statistics.seen(previous, agreeing_pairs(previous, previous[0]))
     assert states[0, :, 0, 0].tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
     assert activity.eq(4 * 6 + 4 * 9).all()
-    cells = statistics.cells(previous, previous[0])
+    cells = statistics.cells(1, states, activity)
     unknown = statistics.offsets(1, cells, torch.zeros(1, 8, 2, 2))[0, :, 0, 0]
     assert unknown.sign().tolist() == [1, 1, 1, -1, 1, 1, 1, -1]
     known = torch.zeros(1, 8, 2, 2)

@@ -19,7 +19,7 @@ from pillow_neural.networks.linear_path import (
 from pillow_neural.networks.recurrent_codec import DecoderLoop, RecurrentShape
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import recurrent
-from pillow_neural.training.refinement import ENTROPY_POWER, entropy, fit_digits, start_refinement
+from pillow_neural.training.refinement import entropy, fit_digits, start_refinement
 from tests.codec_helpers import picture_sampler
 from tests.recurrent_helpers import shorten
 
@@ -54,7 +54,7 @@ def test_ternary_digits_are_zero_between_the_thresholds() -> None:
 def test_digits_are_fitted_to_what_they_say() -> None:
     merits, thresholds, steps = fit_digits(torch.tensor([[-2.0, 0], [0, 0], [0, 0], [2, 4]]))
     assert entropy(torch.tensor([0.5, 2 / 3])).tolist() == pytest.approx([1.5, 1.585], abs=1e-3)
-    assert merits[0].item() == pytest.approx(2 / 1.5**ENTROPY_POWER)
+    assert merits[0].item() == pytest.approx(2 / 1.5**0.35)
     assert merits[1] > 2 * merits[0]
     assert steps.tolist() == pytest.approx([2, 4])
     assert 0 < thresholds[0] <= 2

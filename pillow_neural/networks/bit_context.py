@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pillow_neural.networks.bit_statistics import BitStatistics
+from pillow_neural.networks.bit_statistics import BitStatistics, agreeing_pairs
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, integer_activation, round_half_up
 from pillow_neural.networks.phases import PHASES, phase_mask
 
@@ -104,11 +104,12 @@ class BitContext(nn.Module):
         self.phases = nn.ModuleList(ContextPhase(inputs, hidden, bits, iterations) for _ in range(PHASES))
         self.statistics = BitStatistics(bits, iterations) if counted else None
 
-    def side_inputs(self, previous: Sequence[Tensor], counts: Tensor, number: int) -> Tensor:
+    def side_inputs(self, previous: Sequence[Tensor], agreed: Tensor, counts: Tensor, number: int) -> Tensor:
         """What is known before an iteration: [B, 2 * bits + 3 + iterations, h, w].
 
         Args:
             previous: bits of all iterations before it, in order, each -1, 0 or 1, [B, bits, h, w].
+            agreed: how many of their pairs agree, [B, 1, h, w].
             counts: iterations of each block, [B, h, w].
             number: of this iteration, from 0.
         """
@@ -116,9 +117,6 @@ class BitContext(nn.Module):
         zeros = counts.new_zeros(batch, self.bits, height, width, dtype=torch.float32)
         planes = [*previous[-PREVIOUS:]]
         planes = [zeros] * (PREVIOUS - len(planes)) + planes
-        agreed = zeros[:, :1]
-        for plane in previous:
-            agreed = agreed + (plane[:, ::2] * plane[:, 1::2] > 0).sum(1, keepdim=True)
         busy = [(agreed * unit).floor().clamp(max=ACTIVATION_LIMIT) for unit in BUSY_UNITS]
         left = ((counts - number).clamp(min=0) * COUNT_UNIT).clamp(max=ACTIVATION_LIMIT)
         name = torch.zeros_like(zeros[:, :1]).repeat(1, self.iterations, 1, 1)
@@ -136,16 +134,18 @@ class BitContext(nn.Module):
         Returns:
             The bits of this iteration, [B, bits, h, w].
         """
-        side = self.side_inputs(previous, counts, number)
+        batch, height, width = counts.shape
+        known = counts.new_zeros(batch, self.bits, height, width, dtype=torch.float32)
+        agreed = agreeing_pairs(previous, known)
+        side = self.side_inputs(previous, agreed, counts, number)
         active = (counts > number)[:, None]
-        known = torch.zeros_like(side[:, : self.bits])
-        height, width = counts.shape[1:]
-        cells = None if self.statistics is None else self.statistics.cells(previous, known)
-        offset = known.new_zeros(())
+        statistics, offset = self.statistics, known.new_zeros(())
+        if statistics is not None:
+            cells = statistics.cells(number, *statistics.seen(previous, agreed))
         for phase, network in enumerate(self.phases):
             mask = phase_mask(phase, self.bits, height, width, counts.device)
-            if self.statistics is not None and cells is not None:
-                offset = self.statistics.offsets(number, cells, known)
+            if statistics is not None:
+                offset = statistics.offsets(number, cells, known)
             index = network(torch.cat([BIT_UNIT * known, side], 1), offset)
             known = known + take(mask & active, index)
         return known

@@ -51,26 +51,29 @@ class BitStatistics(nn.Module):
         self.register_buffer("bounds", torch.zeros(iterations, LEVELS - 1))
         self.register_buffer("offset", torch.zeros(iterations, bits, CELLS))
 
-    def seen(self, previous: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    def seen(self, previous: Sequence[Tensor], agreed: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, bits, h, w] and the sum that levels are cut from, [B, 1, h, w]: whole numbers.
 
         Args:
             previous: bits of all iterations before, in order, each -1, 0 or 1, [B, bits, h, w].
-            like: any planes [B, _, h, w].
+            agreed: how many of their pairs agree, see `agreeing_pairs`.
         """
         components = self.component.long()
-        said = like.new_zeros(len(like), int(components.max()) + 1, *like.shape[2:])
+        said = agreed.new_zeros(len(agreed), int(components.max()) + 1, *agreed.shape[2:])
         for component, bits in zip(components, previous, strict=False):
             said.index_add_(1, component, digits_of_bits(bits).abs())
-        there = said.sum(1, keepdim=True)
-        around = F.avg_pool2d(F.pad(there, (1, 1, 1, 1), mode="replicate"), 3, 1, divisor_override=1)
+        around = F.avg_pool2d(F.pad(agreed, (1, 1, 1, 1), mode="replicate"), 3, 1, divisor_override=1)
         states = said[:, components[len(previous)]].clamp(max=STATES - 1)
-        return states.repeat_interleave(2, 1).long(), OWN_WEIGHT * there + around
+        return states.repeat_interleave(2, 1).long(), OWN_WEIGHT * agreed + around
 
-    def cells(self, previous: Sequence[Tensor], like: Tensor) -> Tensor:
-        """Cell of each bit of the iteration after `previous`, as long as its partner is unknown."""
-        states, activity = self.seen(previous, like)
-        levels = torch.bucketize(activity, self.bounds[len(previous)])
+    def cells(self, number: int, states: Tensor, activity: Tensor) -> Tensor:
+        """Cell of each bit of an iteration, from 0, as long as its partner is unknown: [B, bits, h, w].
+
+        Args:
+            number: of the iteration.
+            states, activity: from `seen`.
+        """
+        levels = torch.bucketize(activity, self.bounds[number])
         return (PARTNERS // 2 * STATES + states) * LEVELS + levels
 
     def offsets(self, number: int, cells: Tensor, known: Tensor) -> Tensor:
@@ -81,8 +84,26 @@ class BitStatistics(nn.Module):
             cells: from `cells`.
             known: bits decoded so far, -1 or 1, and 0 where not.
         """
-        bits = torch.arange(cells.shape[1], device=cells.device)[:, None, None]
-        return self.offset[number].flatten()[bits * CELLS + cells + STATES * LEVELS * partners(known)]
+        return self.offset[number].flatten()[entries(cells, known)]
+
+
+def agreeing_pairs(previous: Sequence[Tensor], like: Tensor) -> Tensor:
+    """In how many pairs both bits agreed, of all iterations before: [B, 1, h, w].
+
+    Args:
+        previous: their bits, each -1, 0 or 1, [B, bits, h, w].
+        like: any planes [B, _, h, w].
+    """
+    agreed = torch.zeros_like(like[:, :1])
+    for bits in previous:
+        agreed = agreed + digits_of_bits(bits).abs().sum(1, keepdim=True)
+    return agreed
+
+
+def entries(cells: Tensor, known: Tensor) -> Tensor:
+    """Where each bit, [B, bits, h, w], is in a table [bits * CELLS], with the partners that are known."""
+    bits = torch.arange(cells.shape[1], device=cells.device)[:, None, None]
+    return bits * CELLS + cells + STATES * LEVELS * partners(known)
 
 
 def partners(bits: Tensor) -> Tensor:

@@ -101,6 +101,32 @@ class LinearPath(nn.Module):
         return self.component[number].long(), threshold, step
 
 
+class LinearReconstruction:
+    """What all digits so far say of a batch of pictures.
+
+    Args:
+        path: which transform and digits.
+        products: of the reconstruction before the first iteration, [B, C, h, w].
+        start: what its pixels are where these are 0.
+
+    Attributes:
+        products: of the reconstruction.
+        iterations: how many it has the digits of.
+    """
+
+    def __init__(self, path: LinearPath, products: Tensor, start: float) -> None:
+        self._path = path
+        self._start = start
+        self.products = products
+        self.iterations = 0
+
+    def add(self, digits: Tensor) -> Tensor:
+        """The picture, [B, 3, 16h, 16w], with the digits of the next iteration, [B, D, h, w]."""
+        self.products = self.products + self._path.added(digits, self.iterations)
+        self.iterations += 1
+        return self._start + self._path.synthesis(self.products)
+
+
 class LinearEncoder:
     """The encoder's side of the loop: what the linear path says about a batch of pictures.
 
@@ -112,17 +138,15 @@ class LinearEncoder:
 
     def __init__(self, path: LinearPath, pixels: Tensor, start: float) -> None:
         self._path = path
-        self._start = start
         self._wanted = path.analysis(pixels - start)
-        self._products = torch.zeros_like(self._wanted)
-        self._iterations = 0
+        self._known = LinearReconstruction(path, torch.zeros_like(self._wanted), start)
 
     def step(self, active: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of the next iteration in the active blocks, bool [B, h, w], and the path's reconstruction."""
-        digits = self._path.digits(self._wanted - self._products, self._iterations) * active[:, None]
-        self._products = self._products + self._path.added(digits, self._iterations)
-        self._iterations += 1
-        return bits_of_digits(digits) * active[:, None], self._start + self._path.synthesis(self._products)
+        there = active[:, None]
+        missing = self._wanted - self._known.products
+        digits = self._path.digits(missing, self._known.iterations) * there
+        return bits_of_digits(digits) * there, self._known.add(digits)
 
 
 def ternary(missing: Tensor, threshold: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ from torch.nn import functional as F
 
 from pillow_neural.networks.binarizer import Binarizer
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
-from pillow_neural.networks.linear_path import LinearEncoder, LinearPath, digits_of_bits
+from pillow_neural.networks.linear_path import LinearEncoder, LinearPath, LinearReconstruction, digits_of_bits
 from pillow_neural.networks.recurrent import UNITS, Convolution, Stack, State, UnitName
 
 BITS = 32
@@ -214,11 +214,12 @@ class RecurrentNetwork(nn.Module):
 
     def forward(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
         """Code and reconstruct pictures, iteration by iteration; see `encode`."""
+        if self.path is None:
+            yield from self.encode(pixels, targets, inside)
+            return
         decoder = DecoderLoop(self, len(pixels), *pixels.shape[2:])
-        for iteration in self.encode(pixels, targets, inside):
-            if self.path is not None:
-                iteration = iteration._replace(picture=decoder.step(iteration.bits, iteration.active))
-            yield iteration
+        for bits, active, _ in self.encode(pixels, targets, inside):
+            yield Iteration(bits, active, decoder.step(bits, active))
 
     def encode(self, pixels: Tensor, targets: Tensor, inside: Tensor | None = None) -> Iterator[Iteration]:
         """Code pictures iteration by iteration, until no block needs more or there are `shape.iterations`.
@@ -234,11 +235,13 @@ class RecurrentNetwork(nn.Module):
             inside = torch.ones_like(pixels[:, 0, ::BLOCK, ::BLOCK], dtype=torch.bool)
         active, path = inside, self.path
         encoder = RecurrentEncoder(self, pixels) if path is None else LinearEncoder(path, pixels, GREY)
+        may_stop = bool((targets >= 0).any())
         for _ in range(self.shape.iterations):
             bits, picture = encoder.step(active)
             yield Iteration(bits, active, picture)
-            distortion = self.distortion(pixels, picture.detach())
-            active = active & (distortion > targets[:, None, None])
+            if may_stop:
+                distortion = self.distortion(pixels, picture.detach())
+                active = active & (distortion > targets[:, None, None])
             if not self.training and not active.any():
                 return
 
@@ -292,33 +295,40 @@ class DecoderLoop:
         like = network.decoder.tail.weight
         self.picture = torch.full((batch, 3, height, width), GREY, device=like.device)
         self.gain = torch.ones(1, device=like.device)
-        blocks = (height // BLOCK, width // BLOCK)
-        self._products = torch.zeros(batch, network.shape.components, *blocks, device=like.device)
+        self._linear: LinearReconstruction | None = None
+        if network.path is not None:
+            products = torch.zeros(
+                batch, network.shape.components, height // BLOCK, width // BLOCK, device=like.device
+            )
+            self._linear = LinearReconstruction(network.path, products, GREY)
 
     def step(self, bits: Tensor, active: Tensor) -> Tensor:
         """Merge the bits of one iteration, as in `Iteration`; returns the new reconstruction."""
-        number, path = self._iterations, self._network.path
-        said, linear = bits, None
-        if path is not None:
-            self._products = self._products + path.added(digits_of_bits(bits), number)
-            linear = GREY + path.synthesis(self._products)
-            said = torch.cat([bits, path.normalised(self._products), self._name(bits, number)], dim=1)
-        for _ in range(1 + self._network.extra_steps(number)):
-            output, self._states = self._network.decoder(said, self._states, linear)
-        if path is not None and linear is not None:
-            output = linear + path.remaining[number] * output
-        else:
+        path = self._network.path
+        if path is None or self._linear is None:
             base = GREY if self._network.shape.reconstruction == "one_shot" else self.picture
-            output = base + output / self.gain
+            picture = base + self._decoded(bits) / self.gain
+        else:
+            linear = self._linear.add(digits_of_bits(bits))
+            said = [bits, path.normalised(self._linear.products), self._name(bits)]
+            output = self._decoded(torch.cat(said, dim=1), linear)
+            picture = linear + path.remaining[self._iterations] * output
         self._iterations += 1
         changed = active[:, None].repeat_interleave(BLOCK, 2).repeat_interleave(BLOCK, 3)
-        self.picture = torch.where(changed, output, self.picture)
+        self.picture = torch.where(changed, picture, self.picture)
         if self._network.gain is not None:
             self.gain = self._network.gain(self.picture)
         return self.picture
 
-    def _name(self, bits: Tensor, number: int) -> Tensor:
+    def _decoded(self, said: Tensor, linear: Tensor | None = None) -> Tensor:
+        """What the decoder says in this iteration, its states moved along."""
+        for _ in range(1 + self._network.extra_steps(self._iterations)):
+            output, self._states = self._network.decoder(said, self._states, linear)
+        decoded: Tensor = output
+        return decoded
+
+    def _name(self, bits: Tensor) -> Tensor:
         """Planes that tell the iteration: [B, iterations, h, w], all 0 but one."""
         name = bits.new_zeros(len(bits), self._network.shape.iterations, *bits.shape[2:])
-        name[:, number] = 1
+        name[:, self._iterations] = 1
         return name

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pillow_neural.networks.bit_context import INDICES, LOGIT_STEP, BitContext
-from pillow_neural.networks.bit_statistics import CELLS, LEVELS, STATES, BitStatistics, partners
+from pillow_neural.networks.bit_statistics import CELLS, LEVELS, BitStatistics, agreeing_pairs, entries
 from pillow_neural.networks.phases import PHASES, phase_mask
 
 PRIOR_COUNT = 0.4
@@ -34,19 +34,18 @@ def count_bits(context: BitContext, component: Tensor, bits: Tensor, counts: Ten
 def _count_iteration(statistics: BitStatistics, number: int, planes: Tensor, active: Tensor) -> None:
     *previous, bits = planes
     height, width = active.shape[1:]
-    _, activity = statistics.seen(previous, bits)
+    states, activity = statistics.seen(previous, agreeing_pairs(previous, bits))
     ordered = activity[:, 0][active].sort().values
     places = [len(ordered) * level // LEVELS for level in range(1, LEVELS)]
     statistics.bounds[number] = (ordered[places] + 0.5).half().float()
-    cells = statistics.cells(previous, bits)
+    cells = statistics.cells(number, states, activity)
     seen = torch.full((2, bits.shape[1] * CELLS), PRIOR_COUNT, device=bits.device)
-    first = torch.arange(bits.shape[1], device=bits.device)[:, None, None] * CELLS
     known = torch.zeros_like(bits)
     for phase in range(PHASES):
         coded = phase_mask(phase, bits.shape[1], height, width, bits.device) & active[:, None]
-        places_seen = first + cells + STATES * LEVELS * partners(known)
+        looked_up = entries(cells, known)
         for row, value in zip(seen, (-1, 1), strict=True):
-            row += places_seen[coded & (bits == value)].bincount(minlength=len(row))
+            row += looked_up[coded & (bits == value)].bincount(minlength=len(row))
         known += bits * coded
     half = (INDICES - 1) / 2
     offsets = (seen[1] / seen[0]).log() / LOGIT_STEP

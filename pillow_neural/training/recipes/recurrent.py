@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
+from pillow_neural.networks.linear_path import LinearPath
 from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork, RecurrentShape
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt
@@ -62,21 +63,24 @@ def recipe_for(shape: RecurrentShape) -> Recipe:
     )
 
 
-@torch.no_grad()
 def initialise(network: nn.Module, sampler: CropSampler) -> None:
-    """Compute a linear path, the KLT and the bits that refine it the most; the decoder starts at 0."""
+    """Compute a linear path, and learn its bits; the decoder starts at 0."""
     assert isinstance(network, CodecNetwork)
     loop = network.loop
-    if loop.path is None:
-        return
-    blocks = block_samples(sampler.with_crop(KLT_CROP, KLT_SEED), KLT_CROPS, BLOCK)
-    vectors, deviations = klt(blocks, network.shape.components)
-    loop.path.vectors.copy_(vectors)
-    loop.path.deviations.copy_(deviations)
-    start_refinement(loop.path, blocks)
-    loop.decoder.tail.weight.zero_()
-    with torch.enable_grad():
+    if loop.path is not None:
+        start_path(loop.path, sampler)
+        nn.init.zeros_(loop.decoder.tail.weight)
         learn_path_bits(network, sampler)
+
+
+@torch.no_grad()
+def start_path(path: LinearPath, sampler: CropSampler) -> None:
+    """The KLT, and the digits that refine it the most."""
+    blocks = block_samples(sampler.with_crop(KLT_CROP, KLT_SEED), KLT_CROPS, BLOCK)
+    vectors, deviations = klt(blocks, len(path.vectors))
+    path.vectors.copy_(vectors)
+    path.deviations.copy_(deviations)
+    start_refinement(path, blocks)
 
 
 def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
