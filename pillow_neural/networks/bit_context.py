@@ -74,7 +74,7 @@ class ContextPhase(nn.Module):
         with torch.no_grad():
             self.to_index.weight.mul_(0.05)
 
-    def forward(self, inputs: Tensor, offset: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """Index of each bit, real and unbounded in training, else whole and 0..63: [B, bits, h, w].
 
         Args:
@@ -139,7 +139,8 @@ class BitContext(nn.Module):
         agreed = agreeing_pairs(previous, known)
         side = self.side_inputs(previous, agreed, counts, number)
         active = (counts > number)[:, None]
-        statistics, offset = self.statistics, known.new_zeros(())
+        statistics = self.statistics
+        offset: Tensor | float = 0.0
         if statistics is not None:
             cells = statistics.cells(number, *statistics.seen(previous, agreed))
         for phase, network in enumerate(self.phases):
