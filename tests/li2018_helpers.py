@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from pillow_neural.codecs.li2018 import CodecNetwork, Li2018
 from pillow_neural.codecs.shared import RateCalibration
+from pillow_neural.networks.digit_context import DigitContext
 from pillow_neural.networks.li2018 import Li2018Shape
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.training.recipes.li2018_weights import priors
 from pillow_neural.training.tables import tables_of
+from tests.recurrent_helpers import fill_path
 
 TINY = Li2018Shape(bits=32, head=4, body=8, synthesis=8, fine=4, hidden=4, knots=2)
+DIGITS = replace(TINY, bits=64, components=12)
+"""With a linear path."""
 
 
 def random_codec(shape: Li2018Shape = TINY, seed: int = 0) -> Li2018:
@@ -19,11 +25,14 @@ def random_codec(shape: Li2018Shape = TINY, seed: int = 0) -> Li2018:
     torch.manual_seed(seed)
     network, frozen = CodecNetwork(shape), CodecNetwork(shape)
     with torch.no_grad():
-        for context in (network.map_context, network.bit_context):
-            for step in context.steps:
-                step.to_index.weight.mul_(8)
+        bits = network.bit_context
+        steps = bits.bits.phases if isinstance(bits, DigitContext) else bits.steps
+        for step in (*network.map_context.steps, *steps):
+            step.to_index.weight.mul_(8)
         network.transforms.synthesis.tail.weight.normal_(std=0.1)
         if network.transforms.analysis.importance is not None:
-            network.transforms.analysis.importance.last.weight.mul_(3)
+            network.transforms.analysis.importance.last.weight.normal_(std=1.5)
+        if network.transforms.path is not None:
+            fill_path(network.transforms.path, bits.bits.statistics)
     unpack(frozen, pack(network))
     return Li2018(frozen, tables_of(priors()), RateCalibration([0, 65_535], [0.1, 0.8]), torch.device("cpu"))

@@ -11,8 +11,9 @@ from pillow_neural.codecs.recurrent import Calibration, CodecNetwork, RecurrentC
 from pillow_neural.networks.bit_statistics import BitStatistics
 from pillow_neural.networks.linear_path import LinearPath
 from pillow_neural.networks.packing import pack, unpack
-from pillow_neural.networks.recurrent_codec import RecurrentShape
-from pillow_neural.training.recipes import recurrent, recurrent_weights
+from pillow_neural.networks.recurrent_transforms import RecurrentShape
+from pillow_neural.training import refinement
+from pillow_neural.training.recipes import recurrent_weights
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
 
@@ -31,13 +32,13 @@ def random_codec(shape: RecurrentShape = TINY, seed: int = 0) -> RecurrentCodec:
         for phase in network.context.phases:
             phase.to_index.weight.mul_(8)
         if network.loop.path is not None:
-            _fill(network.loop.path, network.context.statistics)
+            fill_path(network.loop.path, network.context.statistics)
     unpack(frozen, pack(network))
     tables = tables_of(priors(shape.iterations))
     return RecurrentCodec(frozen, tables, CALIBRATION, shape.adaptive, torch.device("cpu"))
 
 
-def _fill(path: LinearPath, statistics: BitStatistics | None) -> None:
+def fill_path(path: LinearPath, statistics: BitStatistics | None) -> None:
     """Random digits of random vectors, with random statistics."""
     assert statistics is not None
     torch.nn.init.orthogonal_(path.vectors)
@@ -51,8 +52,8 @@ def _fill(path: LinearPath, statistics: BitStatistics | None) -> None:
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make all that happens before and after training quick, on crops of 64x64."""
-    monkeypatch.setattr(recurrent, "KLT_CROP", 64)
-    monkeypatch.setattr(recurrent, "KLT_CROPS", 100)
+    monkeypatch.setattr(refinement, "CROP", 64)
+    monkeypatch.setattr(refinement, "CROPS", 100)
     monkeypatch.setattr(recurrent_weights, "CONTEXT_CROPS", 8)
     monkeypatch.setattr(recurrent_weights, "POOL_BATCH", 4)
     monkeypatch.setattr(recurrent_weights, "CONTEXT_CROP", 64)

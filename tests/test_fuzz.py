@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from pillow_neural.codecs.registry import DEFAULT_CODEC
+from pillow_neural.header import LOSSLESS_CODEC
 from tests.fuzz import ALLOWED, KINDS, Damage, Kind, damaged, forged, kind, outcomes
 
 DAMAGED_STILLS = 10_000
 DAMAGED_ANIMATIONS = 500
 FORGED = 150
-TOLERATED = 30
+TOLERATED = 60
 TRACED = 500
 OPENING_BYTES = 2**20
+SLOW_SHARE = 5
+"""Codecs of papers take longer to decode and share the container: one in so many mutations is theirs."""
+
+FAST = (DEFAULT_CODEC, LOSSLESS_CODEC)
 
 
 @pytest.fixture(params=KINDS, ids=" ".join)
@@ -23,9 +29,13 @@ def file(request: pytest.FixtureRequest) -> Kind:
     return kind(*request.param)
 
 
+def _share(file: Kind, count: int) -> int:
+    return count if file.name.startswith(FAST) else count // SLOW_SHARE
+
+
 def test_damage_is_an_error_of_the_right_type_and_never_other_pixels(file: Kind) -> None:
     count = DAMAGED_STILLS if len(file.pixels) == 1 else DAMAGED_ANIMATIONS
-    for outcome in outcomes(file, damaged, count):
+    for outcome in outcomes(file, damaged, _share(file, count)):
         if outcome.error is None:
             assert outcome.pixels == file.pixels
         else:
@@ -33,7 +43,9 @@ def test_damage_is_an_error_of_the_right_type_and_never_other_pixels(file: Kind)
 
 
 def test_forged_files_give_pixels_or_an_error_of_the_right_type(file: Kind) -> None:
-    errors = [outcome.error for outcome in outcomes(file, forged, FORGED) if outcome.error is not None]
+    errors = [
+        outcome.error for outcome in outcomes(file, forged, _share(file, FORGED)) if outcome.error is not None
+    ]
     assert errors
     for error in errors:
         assert isinstance(error, ALLOWED)
@@ -44,7 +56,7 @@ def test_tolerated_damage_gives_pixels_or_an_error_of_the_right_type(
     file: Kind, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    tolerated = list(outcomes(file, damage, TOLERATED))
+    tolerated = list(outcomes(file, damage, _share(file, TOLERATED)))
     assert any(outcome.pixels is not None for outcome in tolerated)
     assert all(outcome.error is None or isinstance(outcome.error, ALLOWED) for outcome in tolerated)
 

@@ -18,12 +18,15 @@ from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.li2018 import Li2018, Volume, bit_sections, map_sections
 from pillow_neural.codecs.registry import codec_info
 from pillow_neural.entropy import DecodeError
+from pillow_neural.networks.bit_statistics import BitStatistics
 from pillow_neural.networks.importance import importance_mask, leading_channels, level_of_importance
 from pillow_neural.networks.li2018 import PAPER, Li2018Network, Li2018Shape, share_of_rate, signs
+from pillow_neural.networks.linear_path import LinearEncoder
 from pillow_neural.networks.packing import channels_last
 from pillow_neural.networks.trimmed_context import TrimmedContext
 from tests.codec_helpers import install, pictures
-from tests.li2018_helpers import TINY, random_codec
+from tests.li2018_helpers import DIGITS, TINY, random_codec
+from tests.recurrent_helpers import fill_path
 
 LEVELS = [0, 30_000, 65_535]
 
@@ -38,7 +41,12 @@ def uniform() -> Li2018:
     return random_codec(replace(TINY, importance=False))
 
 
-@pytest.fixture(params=["codec", "uniform"])
+@pytest.fixture(scope="module")
+def digits() -> Li2018:
+    return random_codec(DIGITS)
+
+
+@pytest.fixture(params=["codec", "uniform", "digits"])
 def either(request: pytest.FixtureRequest) -> Li2018:
     found: Li2018 = request.getfixturevalue(request.param)
     return found
@@ -93,27 +101,66 @@ def test_targets_are_log_linear() -> None:
     assert torch.allclose(shares[1:] / shares[:-1], shares[1] / shares[0])
 
 
-@pytest.mark.parametrize("change", [{"bits": 40}, {"synthesis": 6}, {"body": 0}, {"knots": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bits": 40},
+        {"synthesis": 6},
+        {"body": 0},
+        {"knots": 1},
+        {"components": -1},
+        {"components": 193},
+        {"components": 1, "bits": 32},
+    ],
+)
 def test_impossible_shapes_are_refused(change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"multiple of 16|at least"):
+    with pytest.raises(ValueError, match=r"multiple of|at least|not in"):
         replace(TINY, **change)
 
 
-@pytest.mark.parametrize("shape", [TINY, replace(TINY, importance=False)], ids=["map", "uniform"])
+@pytest.mark.parametrize(
+    "shape", [TINY, replace(TINY, importance=False), DIGITS], ids=["map", "uniform", "digits"]
+)
 def test_training_sees_what_is_coded(shape: Li2018Shape) -> None:
     torch.manual_seed(0)
     network = Li2018Network(shape)
     torch.nn.init.normal_(network.synthesis.tail.weight)
     pixels, rate = pictures(2, 24, 40).float() / 255, torch.tensor([0.2, 0.9])
     output = network(pixels, rate)
-    code = network.analysis(pixels, rate)
+    code = network.code(pixels, rate)
     levels = level_of_importance(code.importance)
     kept = code.signs.detach() * leading_channels(levels * shape.width, shape.channels)
     assert output.reconstruction.shape == pixels.shape
-    assert torch.allclose(output.reconstruction, network.synthesis(kept, rate), atol=1e-4)
+    assert torch.allclose(output.reconstruction, network.reconstruction(kept, rate), atol=1e-4)
     assert torch.allclose(output.share, levels.float().mean(dim=(1, 2)) / 16, atol=1e-5)
     output.share.sum().backward() if shape.importance else output.reconstruction.sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_a_new_synthesis_adds_nothing_to_the_digits() -> None:
+    torch.manual_seed(0)
+    network = Li2018Network(DIGITS)
+    fill_path(network.path, BitStatistics(4, 15))
+    pixels, rate = pictures(1, 24, 40).float() / 255, torch.tensor([1.0])
+    code = network.code(pixels, rate)
+    levels = torch.randint(16, (1, 3, 5))
+    kept = code.signs * leading_channels(4 * levels, 60)
+    encoder, known = LinearEncoder(network.path, pixels, 0.5), pixels
+    for group in range(15):
+        bits, known = encoder.step(levels > group)
+        assert torch.equal(bits, kept[:, 4 * group : 4 * group + 4])
+    assert torch.allclose(network.reconstruction(kept, rate), known, atol=1e-5)
+
+
+def test_the_map_of_digits_learns_by_what_they_add() -> None:
+    torch.manual_seed(0)
+    network = Li2018Network(DIGITS)
+    fill_path(network.path, BitStatistics(4, 15))
+    pixels = pictures(1, 24, 40).float() / 255
+    F.mse_loss(network(pixels, torch.tensor([0.7])).reconstruction, pixels).backward()
+    gradient = network.analysis.importance.last.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
 
 
 def test_without_importance_all_places_keep_the_same_share() -> None:
@@ -253,9 +300,11 @@ def test_symbols_of_a_batch_are_those_of_its_pictures(codec: Li2018) -> None:
     assert np.array_equal(np.sort(np.concatenate(together)), np.sort(tables))
 
 
+@pytest.mark.parametrize("name", ["codec", "digits"])
 def test_symbols_are_the_same_with_any_threads_and_layout(
-    codec: Li2018, threads: Callable[[int], None]
+    name: str, threads: Callable[[int], None], request: pytest.FixtureRequest
 ) -> None:
+    codec: Li2018 = request.getfixturevalue(name)
     threads(1)
     batch = pictures(2, 192, 160)
     volume = codec.volume(batch, [65_535, 50_000])
@@ -352,11 +401,12 @@ def test_quality_gives_the_level_of_the_calibration(codec: Li2018) -> None:
     ],
 )
 def test_streams_that_no_encoder_wrote_are_refused(
-    codec: Li2018, damage: Callable[[Payload], Payload]
+    codec: Li2018, digits: Li2018, damage: Callable[[Payload], Payload]
 ) -> None:
-    payload = codec.encode(pictures(1, 64, 64), [50_000])[0]
-    with pytest.raises(DecodeError):
-        codec.decode([damage(payload)], 64, 64)
+    for each in (codec, digits):
+        payload = each.encode(pictures(1, 64, 64), [50_000])[0]
+        with pytest.raises(DecodeError):
+            each.decode([damage(payload)], 64, 64)
 
 
 def test_damaged_maps_are_refused_before_the_bits(codec: Li2018) -> None:
@@ -367,11 +417,11 @@ def test_damaged_maps_are_refused_before_the_bits(codec: Li2018) -> None:
         codec.importance_map(payload._replace(sections=payload.sections[:1]), 64, 64)
 
 
-def test_a_map_that_contradicts_the_bits_is_refused(codec: Li2018) -> None:
-    few, many = codec.encode(pictures(1, 64, 64).repeat(2, 1, 1, 1), [20_000, 60_000])
+def test_a_map_that_contradicts_the_bits_is_refused(either: Li2018) -> None:
+    few, many = either.encode(pictures(1, 64, 64).repeat(2, 1, 1, 1), [20_000, 60_000])
     for one, other in ((few, many), (many, few)):
         with pytest.raises(DecodeError):
-            codec.decode([one._replace(sections=(one.sections[0], other.sections[1]))], 64, 64)
+            either.decode([one._replace(sections=(one.sections[0], other.sections[1]))], 64, 64)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])

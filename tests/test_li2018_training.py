@@ -15,6 +15,7 @@ from pillow_neural.codecs import li2018
 from pillow_neural.codecs.li2018 import CodecNetwork, Volume, bit_sections, map_sections
 from pillow_neural.networks.importance import leading_channels
 from pillow_neural.networks.li2018 import Li2018Shape, share_of_rate
+from pillow_neural.training import refinement
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import li2018 as recipe
@@ -22,6 +23,7 @@ from pillow_neural.training.recipes import li2018_weights
 from pillow_neural.training.tables import tables_of
 from tests.codec_helpers import picture_sampler, pictures, train
 from tests.li2018_helpers import TINY, random_codec
+from tests.recurrent_helpers import shorten
 
 SMALL = Li2018Shape(bits=32, head=8, body=16, synthesis=16, fine=8, hidden=8, knots=2)
 
@@ -29,6 +31,9 @@ SMALL = Li2018Shape(bits=32, head=8, body=16, synthesis=16, fine=8, hidden=8, kn
 @pytest.fixture
 def sampler() -> CropSampler:
     return picture_sampler(160, 192, 64)
+
+
+DIGITS = replace(SMALL, bits=64, components=64)
 
 
 @pytest.mark.parametrize("shape", [SMALL, replace(SMALL, importance=False)], ids=["map", "uniform"])
@@ -82,18 +87,41 @@ def test_the_hinge_brings_a_map_down_to_its_target(sampler: CropSampler) -> None
     assert shares[-1] <= target
 
 
-def test_weight_of_the_error_is_that_of_typical_slopes() -> None:
-    weights = recipe.error_weight(torch.tensor([0.29, 0.53, 0.9, 1.46]))
-    slopes = torch.tensor([(2.24, 1.32), (1.32, 0.76), (0.76, 0.45), (0.45, 0.27)])
-    steps = torch.tensor([0.19, 0.30, 0.43, 0.71])
-    worth = 1e3 * steps / (slopes[:, 0] - slopes[:, 1])
-    assert (weights / worth).log().abs().max() < 0.3
+@pytest.mark.parametrize(
+    ("worth", "rates", "decibels"),
+    [
+        (recipe.LEARNED_WORTH, [0.20, 0.39, 0.69, 1.12, 1.83], [26.5, 28.8, 31.2, 33.5, 35.7]),
+        (recipe.DIGIT_WORTH, [0.5, 1, 2, 3, 3.75], [23.6, 25.9, 28.8, 30.6, 31.8]),
+    ],
+)
+def test_weight_of_the_error_is_that_of_typical_slopes(
+    worth: tuple[float, float], rates: list[float], decibels: list[float]
+) -> None:
+    rate, mse = torch.tensor(rates), 10 ** (-torch.tensor(decibels) / 10)
+    weights = recipe.error_weight((rate[1:] * rate[:-1]).sqrt(), worth)
+    assert (weights * -mse.diff() / rate.diff()).log().abs().max() < 0.3
+
+
+def test_digits_start_as_good_as_the_linear_path(
+    sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "CROP", 64)
+    monkeypatch.setattr(refinement, "CROPS", 60)
+    torch.manual_seed(0)
+    made = recipe.recipe_for(DIGITS)
+    network = made.build()
+    made.initialise(network, sampler)
+    pixels, rate = sampler.batch(2).float() / 255, torch.tensor([0.1, 1.0])
+    error = (network.transforms(pixels, rate).reconstruction - pixels).square().mean(dim=(1, 2, 3))
+    assert error[1] < 0.5 * error[0] < 0.5 * pixels.var()
+    losses, _ = train(made.step, network, sampler.with_crop(32, seed=0).batch(4), 3e-3, 40)
+    assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
 
 
 def test_settings_change_the_shape() -> None:
     network = find_recipe("li2018", ["bits=64", "body=16", "importance=false"]).build()
-    assert network.shape == Li2018Shape(bits=64, body=16, importance=False)
-    with pytest.raises(ValueError, match="multiple of 16"):
+    assert network.shape == replace(recipe.SHAPE, bits=64, body=16, importance=False)
+    with pytest.raises(ValueError, match="multiple of 64"):
         find_recipe("li2018", ["bits=100"])
 
 
@@ -148,9 +176,11 @@ def test_cost_by_context_is_that_of_the_stream() -> None:
         assert li2018_weights._context_bits(costs, section) == pytest.approx(8 * len(stream), abs=70)
 
 
+@pytest.mark.parametrize("shape", [TINY, replace(TINY, bits=64, components=12)], ids=["paper", "digits"])
 def test_network_becomes_a_codec(
-    tmp_path: Path, sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+    shape: Li2018Shape, tmp_path: Path, sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten(monkeypatch)
     for name, value in {
         "CONTEXT_CROPS": 8,
         "POOL_BATCH": 4,
@@ -161,9 +191,11 @@ def test_network_becomes_a_codec(
     }.items():
         monkeypatch.setattr(li2018_weights, name, value)
     torch.manual_seed(0)
-    made = recipe.recipe_for(TINY)
+    made = recipe.recipe_for(shape)
+    network = made.build()
+    made.initialise(network, sampler)
     held_out = [p.permute(1, 2, 0).numpy() for p in pictures(2, 64, 80)]
-    packed = made.pack(made.build(), sampler, held_out)
+    packed = made.pack(network, sampler, held_out)
     assert 0 < int(packed.metadata["largest_integer_sum"]) < 2**24
     assert 0 < float(packed.metadata["map_share"]) < 1
     assert all(float(packed.metadata[name]) < 1 for name in ("context_saving", "map_context_saving"))

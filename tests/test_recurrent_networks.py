@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pillow_neural.networks.binarizer import Binarizer, sign, stochastic_sign
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
 from pillow_neural.networks.recurrent import UNITS, ConvGRU, ConvLSTM, ResidualGRU, Stack
-from pillow_neural.networks.recurrent_codec import DecoderLoop, Iteration, RecurrentNetwork, RecurrentShape
+from pillow_neural.networks.recurrent_codec import DecoderLoop, Iteration, RecurrentNetwork
+from pillow_neural.networks.recurrent_transforms import RecurrentShape
 from tests.codec_helpers import pictures
 from tests.recurrent_helpers import TINY
 

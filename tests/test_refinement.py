@@ -16,7 +16,8 @@ from pillow_neural.networks.linear_path import (
     digits_of_bits,
     ternary,
 )
-from pillow_neural.networks.recurrent_codec import DecoderLoop, RecurrentShape
+from pillow_neural.networks.recurrent_codec import DecoderLoop
+from pillow_neural.networks.recurrent_transforms import RecurrentShape
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import recurrent
 from pillow_neural.training.refinement import entropy, fit_digits, start_refinement

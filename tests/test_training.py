@@ -27,7 +27,7 @@ from pillow_neural.training.data import CropSampler, Picture, is_validation, loa
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
 from pillow_neural.training.loop import train as train_codec
-from pillow_neural.training.recipe import Recipe, StepResult, find_recipe, start_at_random
+from pillow_neural.training.recipe import Recipe, StepResult, find_recipe
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
@@ -132,7 +132,9 @@ def _toy_recipe(loss: Callable[[Tensor, Tensor], Tensor]) -> Recipe:
     def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
         return StepResult(loss(network.get_parameter("weight"), batch), torch.zeros(()), torch.zeros(()))
 
-    return replace(RECIPE, build=lambda: nn.Linear(1, 1, bias=False), initialise=start_at_random, step=step)
+    return replace(
+        RECIPE, build=lambda: nn.Linear(1, 1, bias=False), initialise=lambda network, sampler: None, step=step
+    )
 
 
 def test_gradients_far_larger_than_usual_are_not_followed(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@
 Li, Zuo, Gu, Zhao, Zhang 2018 (arXiv 1703.10553): each place of 8x8 pixels keeps as many of its bits as it is
 worth to the picture. The map and the bits are both coded by trimmed contexts
 (pillow_neural.networks.trimmed_context), the map as answers: is the level above 0, above 1, ..., asked until
-one is no. Question g is plane g of the map.
+one is no. Question g is plane g of the map. With a linear path, which the paper does not have
+(pillow_neural.networks.li2018), the bits are coded as those of recurrent codecs are, a group an iteration.
 
 Parameters: two bytes, the rate level, big-endian.
 """
@@ -40,11 +41,14 @@ from pillow_neural.codecs.shared import (
 from pillow_neural.codecs.signs import Section, decode_signs, sign_section
 from pillow_neural.entropy import DecodeError, FrequencyTables, SymbolDecoder, SymbolEncoder
 from pillow_neural.networks.bit_context import INDICES
+from pillow_neural.networks.digit_context import DigitContext
 from pillow_neural.networks.importance import GROUPS, leading_channels, level_of_importance
 from pillow_neural.networks.li2018 import BLOCK, Li2018Network, Li2018Shape
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import rate_plane
 from pillow_neural.networks.trimmed_context import Presence, TrimmedContext
+
+Context = TrimmedContext | DigitContext
 
 SECTIONS = 2
 LEVEL_UNIT = 8
@@ -61,7 +65,11 @@ class CodecNetwork(nn.Module):
         self.shape = shape
         self.transforms = Li2018Network(shape)
         self.map_context = TrimmedContext(GROUPS, 1, sides=1, hidden=MAP_HIDDEN)
-        self.bit_context = TrimmedContext(GROUPS, shape.width, sides=2)
+        self.bit_context: Context
+        if shape.components:
+            self.bit_context = DigitContext(GROUPS, shape.width)
+        else:
+            self.bit_context = TrimmedContext(GROUPS, shape.width, sides=2)
 
 
 class Volume(NamedTuple):
@@ -141,7 +149,7 @@ class Li2018:
         """What `encode` codes for pictures uint8 [B, 3, H, W]."""
         rate = rate_positions(levels, self._device)
         pixels = pad_to_multiples(pictures.to(self._device).float() / 255, BLOCK)
-        code = self._network.transforms.analysis(pixels, rate)
+        code = self._network.transforms.code(pixels, rate)
         importance = level_of_importance(code.importance)
         mask = leading_channels(self._network.shape.width * importance, self._network.shape.channels)
         return Volume(importance, code.signs * mask, rate)
@@ -151,7 +159,7 @@ class Li2018:
         """Pixels of streams of one size; see the contract. Reduced ones are decoded whole and averaged."""
         volumes = [self.decode_volume(payload, width, height) for payload in payloads]
         bits, rate = torch.cat([v.bits for v in volumes]), torch.cat([v.rate for v in volumes])
-        pixels = self._network.transforms.synthesis(bits, rate)[..., :height, :width].clamp(0, 1)
+        pixels = self._network.transforms.reconstruction(bits, rate)[..., :height, :width].clamp(0, 1)
         return (mean_pixels(pixels, reduction) * 255).round_().to(torch.uint8).cpu()
 
     @torch.inference_mode()
@@ -191,7 +199,7 @@ class Li2018:
         return (planes > 0).sum(dim=1)
 
     def _decode_planes(
-        self, section: bytes, context: TrimmedContext, sides: Tensor, present: Presence, first_table: int
+        self, section: bytes, context: Context, sides: Tensor, present: Presence, first_table: int
     ) -> Tensor:
         """The planes of a section; see TrimmedContext.walk."""
         decoder = SymbolDecoder(self._tables, section)
@@ -218,7 +226,7 @@ def bit_sections(network: CodecNetwork, volume: Volume) -> list[Section]:
 
 
 @torch.no_grad()
-def _sections(context: TrimmedContext, planes: Tensor, sides: Tensor, first_table: int) -> list[Section]:
+def _sections(context: Context, planes: Tensor, sides: Tensor, first_table: int) -> list[Section]:
     sections = []
 
     def take(channels: slice, coded: Tensor, index: Tensor) -> Tensor:

@@ -32,14 +32,8 @@ from pillow_neural.codecs.shared import calibrated_level, mean_pixels, pad_to_mu
 from pillow_neural.entropy import DecodeError, FrequencyTables
 from pillow_neural.networks.bit_context import BitContext
 from pillow_neural.networks.packing import channels_last, unpack
-from pillow_neural.networks.recurrent_codec import (
-    BITS,
-    BLOCK,
-    GRID,
-    DecoderLoop,
-    RecurrentNetwork,
-    RecurrentShape,
-)
+from pillow_neural.networks.recurrent_codec import DecoderLoop, RecurrentNetwork
+from pillow_neural.networks.recurrent_transforms import BITS, BLOCK, GRID, RecurrentShape
 
 TILE = 768
 NEVER_ENOUGH = -1.0

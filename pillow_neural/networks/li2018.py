@@ -11,6 +11,14 @@ for three things. One model serves all rates: residual blocks, the importance ne
 the rate. Bits are -1 and 1 where the paper has 0 and 1, and what the map leaves out is 0: a missing bit is
 then the mean of both instead of one of them, and bits of either value give the importance map a gradient. The
 last two layers, which the paper has at full resolution, are one convolution at 1/4 before the last shuffle.
+
+A linear path, which the paper does not have, can take the place of the sigmoid, see
+pillow_neural.networks.linear_path: the bits of a level are then the digits of an iteration of it, the map
+says how many iterations a place has, and the synthesis learns what to add to the picture l that these make.
+
+    pixels --digits of 8x8 blocks--> bits --+--> masked bits --+--> all digits --> picture l --(+)--> pixels
+       |                                    |                  |                      |         |
+       +--features--> importance map -------+                  +----> synthesis <-----+---------+
 """
 
 from __future__ import annotations
@@ -24,10 +32,14 @@ from torch.nn import functional as F
 
 from pillow_neural.networks.importance import GROUPS, LEVELS, importance_mask, level_of_importance
 from pillow_neural.networks.integer import straight_through
+from pillow_neural.networks.linear_path import LinearPath, bits_of_digits, digits_of_bits
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.residual import LEAK, RateResidualBlock
 
 BLOCK = 8
+FINE_SIDE = 4
+"""Pixels to a side of a place at the synthesis's higher resolution."""
+
 GREY = 0.5
 PIXEL_UNIT = 0.25
 LOWEST_SHARE = 0.04
@@ -48,6 +60,7 @@ class Li2018Shape:
         hidden: channels inside residual blocks and the importance network (128).
         importance: whether an importance map spreads the bits; else all places keep the same number.
         knots: of the curves over the rate.
+        components: of the linear path; 0 for the paper's networks, which learn their bits.
     """
 
     bits: int = 128
@@ -58,12 +71,18 @@ class Li2018Shape:
     hidden: int = 64
     importance: bool = True
     knots: int = 6
+    components: int = 0
 
     def __post_init__(self) -> None:
         if min(self.bits, self.head, self.body, self.synthesis, self.fine, self.hidden) < 1 or self.knots < 2:
             raise ValueError("widths are at least 1, knots at least 2")
-        if self.bits % LEVELS or self.synthesis % 4:
-            raise ValueError(f"bits {self.bits} must be a multiple of 16, synthesis {self.synthesis} of 4")
+        if not 0 <= self.components <= 3 * BLOCK**2:
+            raise ValueError(f"{self.components} components are not in 0..192")
+        unit = 4 * LEVELS if self.components else LEVELS
+        if self.bits % unit or self.synthesis % 4:
+            raise ValueError(
+                f"bits {self.bits} must be a multiple of {unit}, synthesis {self.synthesis} of 4"
+            )
 
     @property
     def width(self) -> int:
@@ -110,7 +129,8 @@ class TrainingOutput(NamedTuple):
 class ImportanceNetwork(nn.Module):
     """Features [B, body, h, w] and rate [B] -> importance [B, h, w] in 0..1.
 
-    The threshold is a curve of logits over the rate, which starts at those of the rate's share of bits.
+    The threshold is a curve of logits over the rate, which starts at those of the rate's share of bits, the
+    same in all places.
     """
 
     def __init__(self, shape: Li2018Shape) -> None:
@@ -118,6 +138,7 @@ class ImportanceNetwork(nn.Module):
         self.first = _convolution(shape.body, shape.hidden, 3)
         self.second = _convolution(shape.hidden, shape.hidden, 3)
         self.last = _convolution(shape.hidden, 1, 1)
+        nn.init.zeros_(self.last.weight)
         self.strength = RateCurve(torch.zeros(shape.knots, shape.hidden))
         share = share_of_rate(torch.linspace(0, 1, shape.knots)) + 0.5 / LEVELS
         self.threshold = RateCurve(torch.logit(share)[:, None])
@@ -141,19 +162,36 @@ class Analysis(nn.Module):
         self.first_block = RateResidualBlock(shape.body, shape.knots, shape.hidden)
         self.mix = _convolution(shape.body, shape.body, 3)
         self.second_block = RateResidualBlock(shape.body, shape.knots, shape.hidden)
-        self.tail = _convolution(shape.body, shape.channels, 1)
+        self.tail = None if shape.components else _convolution(shape.body, shape.channels, 1)
         self.importance = ImportanceNetwork(shape) if shape.importance else None
 
-    def forward(self, pixels: Tensor, rate: Tensor) -> Code:
-        """Return signs and importance."""
+    def forward(self, pixels: Tensor, rate: Tensor, given: Tensor | None = None) -> Code:
+        """Return signs, those that are given if there is a linear path, and importance."""
         features = F.relu(self.head((pixels - GREY) / PIXEL_UNIT))
         features = self.down(F.leaky_relu(self.head_block(features, rate), LEAK))
         features = self.mix(F.leaky_relu(self.first_block(features, rate), LEAK))
         features = self.second_block(features, rate)
-        code = signs(torch.sigmoid(self.tail(F.leaky_relu(features, LEAK)).float()))
+        if self.tail is not None:
+            given = signs(torch.sigmoid(self.tail(F.leaky_relu(features, LEAK)).float()))
+        assert given is not None
+        code = given
         if self.importance is None:
             return Code(code, _uniform_importance(rate, code))
         return Code(code, self.importance(features, rate))
+
+
+class Known(NamedTuple):
+    """What the masked digits of a linear path say before any layer.
+
+    Attributes:
+        products: of the blocks, over their deviations, [B, components, h, w].
+        picture: with these products, [B, 3, 8h, 8w].
+        remaining: usual error of each place over that after one level, [B, 1, h, w].
+    """
+
+    products: Tensor
+    picture: Tensor
+    remaining: Tensor
 
 
 class Synthesis(nn.Module):
@@ -161,23 +199,31 @@ class Synthesis(nn.Module):
 
     def __init__(self, shape: Li2018Shape) -> None:
         super().__init__()
-        self.head = _convolution(shape.channels, shape.synthesis, 3)
+        self.head = _convolution(shape.channels + shape.components, shape.synthesis, 3)
         self.first_block = RateResidualBlock(shape.synthesis, shape.knots, shape.hidden)
         self.mix = _convolution(shape.synthesis, shape.synthesis, 3)
         self.second_block = RateResidualBlock(shape.synthesis, shape.knots, shape.hidden)
-        self.fine = _convolution(shape.synthesis // 4, shape.fine, 3)
+        beside = 3 * FINE_SIDE**2 if shape.components else 0
+        self.fine = _convolution(shape.synthesis // 4 + beside, shape.fine, 3)
         self.fine_block = RateResidualBlock(shape.fine, shape.knots, shape.hidden)
         self.tail = _convolution(shape.fine, 48, 3)
         nn.init.zeros_(self.tail.weight)
 
-    def forward(self, code: Tensor, rate: Tensor) -> Tensor:
-        """Return the pixels."""
+    def forward(self, code: Tensor, rate: Tensor, known: Known | None = None) -> Tensor:
+        """Return the pixels, or, if there is a linear path, what to add to those that are known."""
+        if known is not None:
+            code = torch.cat([code, known.products.detach()], 1)
         features = self.first_block(self.head(code), rate)
         features = self.second_block(self.mix(F.leaky_relu(features, LEAK)), rate)
         features = F.leaky_relu(F.pixel_shuffle(features, 2), LEAK)
+        if known is not None:
+            beside = F.pixel_unshuffle((known.picture.detach() - GREY) / PIXEL_UNIT, FINE_SIDE)
+            features = torch.cat([features, beside.to(features.dtype)], 1)
         features = self.fine_block(self.fine(features), rate)
-        pixels = F.pixel_shuffle(self.tail(F.leaky_relu(features, LEAK)), 4)
-        return GREY + PIXEL_UNIT * pixels.float()
+        pixels = PIXEL_UNIT * F.pixel_shuffle(self.tail(F.leaky_relu(features, LEAK)), FINE_SIDE).float()
+        if known is None:
+            return GREY + pixels
+        return pixels * F.interpolate(known.remaining, scale_factor=BLOCK)
 
 
 class Li2018Network(nn.Module):
@@ -186,15 +232,45 @@ class Li2018Network(nn.Module):
     def __init__(self, shape: Li2018Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.path: LinearPath | None = None
+        if shape.components:
+            self.path = LinearPath(shape.components, shape.width, GROUPS, BLOCK)
         self.analysis = Analysis(shape)
         self.synthesis = Synthesis(shape)
 
+    def code(self, pixels: Tensor, rate: Tensor) -> Code:
+        """Signs and importance of pixels [B, 3, 8h, 8w] in 0..1 at rate positions [B] in 0..1."""
+        given = None
+        if self.path is not None:
+            given = bits_of_digits(self.path.all_digits(self.path.analysis(pixels - GREY)))
+        code: Code = self.analysis(pixels, rate, given)
+        return code
+
+    def reconstruction(self, code: Tensor, rate: Tensor) -> Tensor:
+        """Pixels [B, 3, 8h, 8w] in 0..1, not clamped, of masked signs [B, channels, h, w].
+
+        With a linear path a mask has its gradient by what digits add to the picture, and none by what the
+        synthesis makes of their being there: that is no measure of their worth, and the map diverged by it.
+        """
+        if self.path is None:
+            learned: Tensor = self.synthesis(code, rate)
+            return learned
+        known = self._known(self.path, code)
+        added: Tensor = self.synthesis(code.detach(), rate, known)
+        return known.picture + added
+
+    def _known(self, path: LinearPath, code: Tensor) -> Known:
+        products = path.sum_of(digits_of_bits(code))
+        levels = code.detach()[:, :: self.shape.width].abs().sum(1, keepdim=True).long()
+        remaining = path.remaining[(levels - 1).clamp(min=0)]
+        return Known(path.normalised(products), GREY + path.synthesis(products), remaining)
+
     def forward(self, pixels: Tensor, rate: Tensor) -> TrainingOutput:
         """Train on pixels [B, 3, 8h, 8w] in 0..1 at rate positions [B] in 0..1."""
-        code = self.analysis(pixels, rate)
+        code = self.code(pixels, rate)
         mask = importance_mask(code.importance, self.shape.width)
         kept = straight_through(code.importance, level_of_importance(code.importance) / LEVELS)
-        return TrainingOutput(self.synthesis(code.signs * mask, rate), kept.mean(dim=(1, 2)))
+        return TrainingOutput(self.reconstruction(code.signs * mask, rate), kept.mean(dim=(1, 2)))
 
 
 def _uniform_importance(rate: Tensor, code: Tensor) -> Tensor:

@@ -90,6 +90,19 @@ class LinearPath(nn.Module):
         products = digits.new_zeros(len(digits), len(self.vectors), *digits.shape[2:])
         return products.index_add_(1, component, digits * step)
 
+    def all_digits(self, products: Tensor) -> Tensor:
+        """Those of all iterations, in order, for products [B, C, h, w]: [B, iterations * D, h, w]."""
+        missing, said = products, []
+        for number in range(len(self.component)):
+            said.append(self.digits(missing, number))
+            missing = missing - self.added(said[-1], number)
+        return torch.cat(said, 1)
+
+    def sum_of(self, digits: Tensor) -> Tensor:
+        """Products [B, C, h, w] that all digits, see `all_digits`, make."""
+        parts = digits.chunk(len(self.component), dim=1)
+        return torch.stack([self.added(part, number) for number, part in enumerate(parts)]).sum(0)
+
     @torch.no_grad()
     def set_digits(self, number: int, component: Tensor, threshold: Tensor, step: Tensor) -> None:
         """Choose what the digits of an iteration refine, and how: [bits / 2] each."""

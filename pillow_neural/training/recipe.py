@@ -70,10 +70,6 @@ class Recipe:
     learning_rate: float = 4e-4
 
 
-def start_at_random(network: nn.Module, sampler: CropSampler) -> None:
-    """`initialise` of a network that starts from the random weights that `build` gave it."""
-
-
 Shape = TypeVar("Shape")
 
 

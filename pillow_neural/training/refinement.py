@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from pillow_neural.networks.linear_path import LinearPath, ternary
+from pillow_neural.training.data import CropSampler
+from pillow_neural.training.klt import block_samples, klt
+
+CROP = 256
+CROPS = 200
+SEED = 1703
 
 THRESHOLDS = torch.linspace(0.3, 2.6, 20)
 """Those that are tried, in deviations."""
@@ -20,6 +26,16 @@ ENTROPY_POWER = 0.35
 """Larger ones give more PSNR at equal bits, and less MS-SSIM."""
 
 RAREST = 1e-3
+
+
+@torch.no_grad()
+def start_path(path: LinearPath, sampler: CropSampler) -> None:
+    """The KLT, and the digits that refine it the most."""
+    blocks = block_samples(sampler.with_crop(CROP, SEED), CROPS, path.block)
+    vectors, deviations = klt(blocks, len(path.vectors))
+    path.vectors.copy_(vectors)
+    path.deviations.copy_(deviations)
+    start_refinement(path, blocks)
 
 
 @torch.no_grad()

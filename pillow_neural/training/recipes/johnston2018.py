@@ -7,7 +7,7 @@ say, and stopping blocks at one distortion for all costs more than it saves (fig
 
 from __future__ import annotations
 
-from pillow_neural.networks.recurrent_codec import RecurrentShape
+from pillow_neural.networks.recurrent_transforms import RecurrentShape
 from pillow_neural.training.recipes.recurrent import recipe_for
 
 SHAPE = RecurrentShape(

@@ -13,6 +13,10 @@ its square root, which makes a decibel count about the same at every rate. The p
 counts a step of the map three times (see `importance_mask`), so the hinge needs more than three times the
 worth of a bit to hold; HINGE_WEIGHT is twice that.
 
+With a linear path the bits are computed, so what is learned is the map and the synthesis, which starts at
+nothing. Without, as in the paper, half an hour on a CPU ends 4 dB below what such bits begin with (figures
+in training/NOTES.md). `--set components=0 bits=128 body=160 head=64` is that.
+
 The contexts are trained when the weights file is made; see li2018_weights. `--set importance=false` is the
 ablation: each place keeps the same number of bits.
 """
@@ -24,12 +28,16 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.li2018 import CodecNetwork
 from pillow_neural.networks.li2018 import BLOCK, Li2018Shape, share_of_rate
-from pillow_neural.training.recipe import Recipe, StepResult, start_at_random
+from pillow_neural.training.data import CropSampler
+from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.li2018_weights import pack_li2018
+from pillow_neural.training.refinement import start_path
 
 HINGE_WEIGHT = 6.0
-ERROR_WEIGHT = 1900.0
-ERROR_EXPONENT = 1.9
+LEARNED_WORTH = (1900.0, 1.9)
+DIGIT_WORTH = (450.0, 1.7)
+"""Factor and exponent of `error_weight`, of learned bits and of the digits of a linear path."""
+
 LOSS_EXPONENT = 0.5
 CROP = 128
 BATCH = 16
@@ -40,22 +48,32 @@ def recipe_for(shape: Li2018Shape) -> Recipe:
     """The recipe of a codec of this shape."""
     return Recipe(
         build=lambda: CodecNetwork(shape),
-        initialise=start_at_random,
+        initialise=initialise,
         step=step,
         pack=pack_li2018,
+        slow=("analysis",) if shape.components else (),
         crop=CROP,
         batch=BATCH,
         learning_rate=LEARNING_RATE,
     )
 
 
-def error_weight(bits_per_pixel: Tensor) -> Tensor:
+def initialise(network: nn.Module, sampler: CropSampler) -> None:
+    """Compute a linear path, if there is one; all else starts at random."""
+    assert isinstance(network, CodecNetwork)
+    if network.transforms.path is not None:
+        start_path(network.transforms.path, sampler)
+
+
+def error_weight(bits_per_pixel: Tensor, worth: tuple[float, float]) -> Tensor:
     """Weight of the squared error of pixels in 0..1 at a target: what a unit of it costs in bits per pixel.
 
-    A power law through the slopes of a codec of this strength: 26.5, 28.8, 31.2, 33.5 and 35.7 dB at 0.20,
-    0.39, 0.69, 1.12 and 1.83 bits per pixel before contexts save a quarter of them.
+    A power law through the slopes of a codec of this strength, before contexts save any bits: with learned
+    bits 26.5, 28.8, 31.2, 33.5 and 35.7 dB at 0.20, 0.39, 0.69, 1.12 and 1.83 bits per pixel; with digits
+    23.6, 25.9, 28.8, 30.6 and 31.8 dB at 0.5, 1, 2, 3 and 3.75, most of which say nothing.
     """
-    return ERROR_WEIGHT * bits_per_pixel**ERROR_EXPONENT
+    factor, exponent = worth
+    return factor * bits_per_pixel**exponent
 
 
 def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
@@ -68,11 +86,12 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     output = network.transforms(pixels, rate)
     kept = most * output.share
     mse = (output.reconstruction - pixels).square().mean(dim=(1, 2, 3))
-    weight = error_weight(target)
+    worth = DIGIT_WORTH if network.shape.components else LEARNED_WORTH
+    weight = error_weight(target, worth)
     loss = HINGE_WEIGHT * (kept - target).clamp_min(0) + weight * mse
     psnr = -10 * torch.log10(mse.detach()).mean()
     return StepResult((loss / weight**LOSS_EXPONENT).mean(), kept.detach().mean(), psnr)
 
 
-SHAPE = Li2018Shape()
+SHAPE = Li2018Shape(bits=256, head=32, body=64, synthesis=192, fine=96, components=128)
 RECIPE = recipe_for(SHAPE)

@@ -17,15 +17,18 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.li2018 import CodecNetwork, Li2018, Volume, bit_sections, map_sections
+from pillow_neural.codecs.recurrent import Planes
 from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.codecs.signs import Section
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.trimmed_context import TrimmedContext
+from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.calibration import mean_rates, photographs
 from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.recipe import Packed
+from pillow_neural.training.recipes.recurrent_weights import train_context as train_digit_context
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 
 LOG = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ def pack_li2018(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pix
     unpack(stored.transforms, pack(network.transforms, EIGHT_BITS))
     pool = coded_crops(stored, sampler.with_crop(CONTEXT_CROP, SEED))
     train_context(stored.map_context, pool.map_planes(), pool.map_sides(), MAP_STEPS)
-    train_context(stored.bit_context, pool.bits, pool.bit_sides(), BIT_STEPS)
+    train_bit_context(stored, pool)
     largest = prove_exact(stored)
     tensors = pack(stored, EIGHT_BITS)
     unpack(stored, tensors)
@@ -96,6 +99,18 @@ def coded_crops(network: CodecNetwork, crops: CropSampler) -> Volume:
         levels = random.integers(RATE_LEVELS + 1, size=POOL_BATCH).tolist()
         volumes.append(codec.volume(crops.batch(POOL_BATCH), levels))
     return Volume(*(torch.cat(parts) for parts in zip(*volumes, strict=True)))
+
+
+def train_bit_context(network: CodecNetwork, pool: Volume) -> None:
+    """Lower the cost of the pool's bits."""
+    context, path = network.bit_context, network.transforms.path
+    if isinstance(context, TrimmedContext):
+        train_context(context, pool.bits, pool.bit_sides(), BIT_STEPS)
+        return
+    assert path is not None
+    planes = Planes(context.planes(pool.bits.to(torch.int8)), pool.levels)
+    count_bits(context.bits, path.component, *planes)
+    train_digit_context(context.bits, [planes])
 
 
 def train_context(context: TrimmedContext, planes: Tensor, sides: Tensor, steps: int) -> None:

@@ -27,13 +27,12 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.recurrent import NEVER_ENOUGH, CodecNetwork
 from pillow_neural.networks.distortion import absolute_error, dissimilarity
-from pillow_neural.networks.linear_path import LinearPath
-from pillow_neural.networks.recurrent_codec import BITS, BLOCK, RecurrentNetwork, RecurrentShape
+from pillow_neural.networks.recurrent_codec import RecurrentNetwork
+from pillow_neural.networks.recurrent_transforms import BITS, BLOCK, RecurrentShape
 from pillow_neural.training.data import CropSampler
-from pillow_neural.training.klt import block_samples, klt
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.recurrent_weights import learn_path_bits, pack_recurrent_codec
-from pillow_neural.training.refinement import start_refinement
+from pillow_neural.training.refinement import start_path
 
 ADAPTIVE_SHARE = 0.5
 FEW_ITERATIONS = 2.0
@@ -42,9 +41,6 @@ FEW_ITERATIONS = 2.0
 TARGETS = (3e-3, 0.1)
 WEIGHTED_TARGETS = (1e-5, 1e-2)
 AVERAGE_DECAY = 0.99
-KLT_CROP = 256
-KLT_CROPS = 200
-KLT_SEED = 1703
 CROP = 96
 BATCH = 4
 LEARNING_RATE = 1.5e-3
@@ -71,16 +67,6 @@ def initialise(network: nn.Module, sampler: CropSampler) -> None:
         start_path(loop.path, sampler)
         nn.init.zeros_(loop.decoder.tail.weight)
         learn_path_bits(network, sampler)
-
-
-@torch.no_grad()
-def start_path(path: LinearPath, sampler: CropSampler) -> None:
-    """The KLT, and the digits that refine it the most."""
-    blocks = block_samples(sampler.with_crop(KLT_CROP, KLT_SEED), KLT_CROPS, BLOCK)
-    vectors, deviations = klt(blocks, len(path.vectors))
-    path.vectors.copy_(vectors)
-    path.deviations.copy_(deviations)
-    start_refinement(path, blocks)
 
 
 def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:

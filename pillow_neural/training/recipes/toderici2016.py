@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillow_neural.networks.recurrent_codec import RecurrentShape
+from pillow_neural.networks.recurrent_transforms import RecurrentShape
 from pillow_neural.training.recipes.recurrent import recipe_for
 
 SHAPE = RecurrentShape(unit="residual_gru", iterations=24, components=192)
