@@ -95,9 +95,10 @@ def test_signs_have_the_clipped_gradient_of_their_values() -> None:
     assert values.grad.tolist() == [0, 6, 6, 6, 6, 6, 0]
 
 
-def test_targets_are_log_linear() -> None:
-    shares = share_of_rate(torch.linspace(0, 1, 5))
-    assert shares[[0, -1]].tolist() == pytest.approx([0.04, 0.85])
+@pytest.mark.parametrize(("lowest_level", "lowest"), [(0, 0.04), (1, 0.1025)])
+def test_targets_are_log_linear(lowest_level: int, lowest: float) -> None:
+    shares = share_of_rate(torch.linspace(0, 1, 5), lowest_level)
+    assert shares[[0, -1]].tolist() == pytest.approx([lowest, 0.85])
     assert torch.allclose(shares[1:] / shares[:-1], shares[1] / shares[0])
 
 
@@ -171,13 +172,20 @@ def test_without_importance_all_places_keep_the_same_share() -> None:
     assert output.share.min() == pytest.approx(1 / 16)
 
 
-def test_an_untrained_map_starts_near_the_share_of_the_rate() -> None:
+@pytest.mark.parametrize("shape", [TINY, DIGITS], ids=["paper", "digits"])
+def test_an_untrained_map_starts_near_the_share_of_the_rate(shape: Li2018Shape) -> None:
     torch.manual_seed(0)
     rate = torch.linspace(0.2, 1, 5)
-    network = Li2018Network(replace(TINY, knots=6, hidden=32))
-    torch.nn.init.zeros_(network.analysis.importance.last.weight)
+    network = Li2018Network(replace(shape, knots=6, hidden=32))
     share = network(pictures(1, 64, 64).repeat(5, 1, 1, 1).float() / 255, rate).share
-    assert (share - share_of_rate(rate)).abs().max() < 1 / 16
+    assert (share - share_of_rate(rate, shape.lowest_level)).abs().max() < 1 / 16
+
+
+def test_every_place_has_the_first_digits() -> None:
+    codec = random_codec(DIGITS)
+    importance = codec._network.transforms.analysis.importance
+    importance.threshold.log_gains.data -= 50
+    assert torch.equal(codec.volume(pictures(1, 24, 40), [0]).levels, torch.ones(1, 3, 5, dtype=torch.int64))
 
 
 def test_the_paper_s_widths_work() -> None:

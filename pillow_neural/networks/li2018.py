@@ -85,6 +85,11 @@ class Li2018Shape:
             )
 
     @property
+    def lowest_level(self) -> int:
+        """The least that a place keeps: without the first digits of a linear path it would be grey."""
+        return 1 if self.components else 0
+
+    @property
     def width(self) -> int:
         """Bits that a place keeps more for each level of importance."""
         return self.bits // LEVELS
@@ -99,9 +104,10 @@ PAPER = Li2018Shape(bits=64, head=128, body=256, synthesis=512, fine=256, hidden
 """The widths of the authors' networks."""
 
 
-def share_of_rate(rate: Tensor) -> Tensor:
+def share_of_rate(rate: Tensor, lowest_level: int = 0) -> Tensor:
     """Share of its n bits that a place has on average, the paper's r, at rate positions 0..1: log-linear."""
-    return LOWEST_SHARE * (HIGHEST_SHARE / LOWEST_SHARE) ** rate
+    lowest = LOWEST_SHARE + lowest_level / LEVELS
+    return lowest * (HIGHEST_SHARE / lowest) ** rate
 
 
 def signs(values: Tensor) -> Tensor:
@@ -140,15 +146,16 @@ class ImportanceNetwork(nn.Module):
         self.last = _convolution(shape.hidden, 1, 1)
         nn.init.zeros_(self.last.weight)
         self.strength = RateCurve(torch.zeros(shape.knots, shape.hidden))
-        share = share_of_rate(torch.linspace(0, 1, shape.knots)) + 0.5 / LEVELS
-        self.threshold = RateCurve(torch.logit(share)[:, None])
+        self.lowest = shape.lowest_level / LEVELS
+        share = share_of_rate(torch.linspace(0, 1, shape.knots), shape.lowest_level) + 0.5 / LEVELS
+        self.threshold = RateCurve(torch.logit((share - self.lowest) / (1 - self.lowest))[:, None])
 
     def forward(self, features: Tensor, rate: Tensor) -> Tensor:
         """Return the importance."""
         hidden = F.leaky_relu(self.first(F.leaky_relu(features, LEAK)), LEAK)
         hidden = self.second(hidden) * self.strength(rate).to(hidden.dtype)
         logit = self.last(F.leaky_relu(hidden, LEAK)).float() + self.threshold.log(rate)
-        return torch.sigmoid(logit).squeeze(1)
+        return self.lowest + (1 - self.lowest) * torch.sigmoid(logit).squeeze(1)
 
 
 class Analysis(nn.Module):
@@ -162,6 +169,7 @@ class Analysis(nn.Module):
         self.first_block = RateResidualBlock(shape.body, shape.knots, shape.hidden)
         self.mix = _convolution(shape.body, shape.body, 3)
         self.second_block = RateResidualBlock(shape.body, shape.knots, shape.hidden)
+        self.lowest_level = shape.lowest_level
         self.tail = None if shape.components else _convolution(shape.body, shape.channels, 1)
         self.importance = ImportanceNetwork(shape) if shape.importance else None
 
@@ -176,7 +184,7 @@ class Analysis(nn.Module):
         assert given is not None
         code = given
         if self.importance is None:
-            return Code(code, _uniform_importance(rate, code))
+            return Code(code, _uniform_importance(share_of_rate(rate, self.lowest_level), code))
         return Code(code, self.importance(features, rate))
 
 
@@ -195,11 +203,15 @@ class Known(NamedTuple):
 
 
 class Synthesis(nn.Module):
-    """Masked signs [B, channels, h, w] and rate [B] -> pixels [B, 3, 8h, 8w] in 0..1, not clamped."""
+    """Masked signs [B, channels, h, w] and rate [B] -> pixels [B, 3, 8h, 8w] in 0..1, not clamped.
+
+    With a linear path from what masked digits say to what is to be added to the picture that they make.
+    """
 
     def __init__(self, shape: Li2018Shape) -> None:
         super().__init__()
-        self.head = _convolution(shape.channels + shape.components, shape.synthesis, 3)
+        inputs = shape.components + 1 if shape.components else shape.channels
+        self.head = _convolution(inputs, shape.synthesis, 3)
         self.first_block = RateResidualBlock(shape.synthesis, shape.knots, shape.hidden)
         self.mix = _convolution(shape.synthesis, shape.synthesis, 3)
         self.second_block = RateResidualBlock(shape.synthesis, shape.knots, shape.hidden)
@@ -209,15 +221,15 @@ class Synthesis(nn.Module):
         self.tail = _convolution(shape.fine, 48, 3)
         nn.init.zeros_(self.tail.weight)
 
-    def forward(self, code: Tensor, rate: Tensor, known: Known | None = None) -> Tensor:
-        """Return the pixels, or, if there is a linear path, what to add to those that are known."""
-        if known is not None:
-            code = torch.cat([code, known.products.detach()], 1)
-        features = self.first_block(self.head(code), rate)
+    def forward(self, code: Tensor | Known, rate: Tensor) -> Tensor:
+        """Return the pixels, or what to add to them."""
+        known = code if isinstance(code, Known) else None
+        inputs = torch.cat([code.products, code.remaining], 1) if isinstance(code, Known) else code
+        features = self.first_block(self.head(inputs), rate)
         features = self.second_block(self.mix(F.leaky_relu(features, LEAK)), rate)
         features = F.leaky_relu(F.pixel_shuffle(features, 2), LEAK)
         if known is not None:
-            beside = F.pixel_unshuffle((known.picture.detach() - GREY) / PIXEL_UNIT, FINE_SIDE)
+            beside = F.pixel_unshuffle((known.picture - GREY) / PIXEL_UNIT, FINE_SIDE)
             features = torch.cat([features, beside.to(features.dtype)], 1)
         features = self.fine_block(self.fine(features), rate)
         pixels = PIXEL_UNIT * F.pixel_shuffle(self.tail(F.leaky_relu(features, LEAK)), FINE_SIDE).float()
@@ -256,7 +268,7 @@ class Li2018Network(nn.Module):
             learned: Tensor = self.synthesis(code, rate)
             return learned
         known = self._known(self.path, code)
-        added: Tensor = self.synthesis(code.detach(), rate, known)
+        added: Tensor = self.synthesis(Known(*(part.detach() for part in known)), rate)
         return known.picture + added
 
     def _known(self, path: LinearPath, code: Tensor) -> Known:
@@ -273,9 +285,9 @@ class Li2018Network(nn.Module):
         return TrainingOutput(self.reconstruction(code.signs * mask, rate), kept.mean(dim=(1, 2)))
 
 
-def _uniform_importance(rate: Tensor, code: Tensor) -> Tensor:
-    """The importance, the same at all places, whose level is nearest to the rate's share and not 0."""
-    level = (LEVELS * share_of_rate(rate)).round().clamp(1, GROUPS)
+def _uniform_importance(share: Tensor, code: Tensor) -> Tensor:
+    """The importance, the same at all places, whose level is nearest to this share and not 0."""
+    level = (LEVELS * share).round().clamp(1, GROUPS)
     importance = (level + 0.5) / LEVELS
     return importance[:, None, None].expand(-1, *code.shape[2:])
 

@@ -15,7 +15,7 @@ worth of a bit to hold; HINGE_WEIGHT is twice that.
 
 With a linear path the bits are computed, so what is learned is the map and the synthesis, which starts at
 nothing. Without, as in the paper, half an hour on a CPU ends 4 dB below what such bits begin with (figures
-in training/NOTES.md). `--set components=0 bits=128 body=160 head=64` is that.
+in training/NOTES.md). `--set components=0 bits=128 head=64 body=160 synthesis=192 fine=64 hidden=64` is that.
 
 The contexts are trained when the weights file is made; see li2018_weights. `--set importance=false` is the
 ablation: each place keeps the same number of bits.
@@ -82,7 +82,7 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     pixels = batch.float() / 255
     rate = torch.rand(len(batch), generator=random).to(pixels.device)
     most = network.shape.bits / BLOCK**2
-    target = most * share_of_rate(rate)
+    target = most * share_of_rate(rate, network.shape.lowest_level)
     output = network.transforms(pixels, rate)
     kept = most * output.share
     mse = (output.reconstruction - pixels).square().mean(dim=(1, 2, 3))
@@ -93,5 +93,5 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     return StepResult((loss / weight**LOSS_EXPONENT).mean(), kept.detach().mean(), psnr)
 
 
-SHAPE = Li2018Shape(bits=256, head=32, body=64, synthesis=192, fine=96, components=128)
+SHAPE = Li2018Shape(bits=256, head=32, body=32, synthesis=96, fine=96, hidden=48, components=128)
 RECIPE = recipe_for(SHAPE)

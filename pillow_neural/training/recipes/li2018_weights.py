@@ -34,7 +34,7 @@ from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 LOG = logging.getLogger(__name__)
 
 SEED = 1703
-EIGHT_BITS = ("_block.", ".mix.", ".down.", "synthesis.head.")
+EIGHT_BITS = ("_block.", ".mix.", ".down.", "synthesis.head.", ".fine.", "importance.")
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 640
 POOL_BATCH = 16
