@@ -31,7 +31,7 @@ from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 LOG = logging.getLogger(__name__)
 
 SEED = 1801
-EIGHT_BITS = (".trunk.",)
+EIGHT_BITS = (".trunk.", ".tail.", ".down.", "synthesis.up.", "synthesis.head.")
 CONTEXT_CROP = 128
 CONTEXT_CROPS = 480
 POOL_BATCH = 16
