@@ -13,7 +13,7 @@ from pillow_neural.networks.li2018 import Li2018Shape
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.training.recipes.li2018_weights import priors
 from pillow_neural.training.tables import tables_of
-from tests.recurrent_helpers import fill_path
+from tests.recurrent_helpers import fill_path, random_filter
 
 TINY = Li2018Shape(bits=32, head=4, body=8, synthesis=8, fine=4, hidden=4, knots=2)
 DIGITS = replace(TINY, bits=64, components=12)
@@ -35,4 +35,6 @@ def random_codec(shape: Li2018Shape = TINY, seed: int = 0) -> Li2018:
         if network.transforms.path is not None:
             fill_path(network.transforms.path, bits.bits.statistics)
     unpack(frozen, pack(network))
-    return Li2018(frozen, tables_of(priors()), RateCalibration([0, 65_535], [0.1, 0.8]), torch.device("cpu"))
+    calibration = RateCalibration([0, 65_535], [0.1, 0.8])
+    post_filter = random_filter() if shape.components else None
+    return Li2018(frozen, tables_of(priors()), calibration, torch.device("cpu"), post_filter)

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from pillow_neural.codecs.recurrent import Calibration, CodecNetwork, RecurrentCodec
+from pillow_neural.networks.adaptive_filter import ANGLES, NEIGHBOURS, AdaptiveFilter
 from pillow_neural.networks.bit_statistics import BitStatistics
 from pillow_neural.networks.linear_path import LinearPath
 from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.recurrent_transforms import RecurrentShape
-from pillow_neural.training import refinement
+from pillow_neural.training import filter_fit, refinement
 from pillow_neural.training.recipes import recurrent_weights
 from pillow_neural.training.recipes.recurrent_weights import priors
 from pillow_neural.training.tables import tables_of
@@ -35,7 +36,8 @@ def random_codec(shape: RecurrentShape = TINY, seed: int = 0) -> RecurrentCodec:
             fill_path(network.loop.path, network.context.statistics)
     unpack(frozen, pack(network))
     tables = tables_of(priors(shape.iterations))
-    return RecurrentCodec(frozen, tables, CALIBRATION, shape.adaptive, torch.device("cpu"))
+    post_filter = random_filter() if shape.components else None
+    return RecurrentCodec(frozen, tables, CALIBRATION, shape.adaptive, torch.device("cpu"), post_filter)
 
 
 def fill_path(path: LinearPath, statistics: BitStatistics | None) -> None:
@@ -50,10 +52,19 @@ def fill_path(path: LinearPath, statistics: BitStatistics | None) -> None:
     statistics.offset.random_(-12, 13)
 
 
+def random_filter() -> AdaptiveFilter:
+    """Kernels that change pixels a little, in sixteen classes and at two rates."""
+    random = torch.Generator().manual_seed(3)
+    kernels = 0.02 * torch.randn(2, 2 * ANGLES, len(NEIGHBOURS), generator=random)
+    return AdaptiveFilter(kernels, torch.empty(2, 0), torch.tensor([[0.05], [0.1]]))
+
+
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make all that happens before and after training quick, on crops of 64x64."""
     monkeypatch.setattr(refinement, "CROP", 64)
     monkeypatch.setattr(refinement, "CROPS", 100)
+    monkeypatch.setattr(filter_fit, "CROP", 64)
+    monkeypatch.setattr(filter_fit, "BATCH", 2)
     monkeypatch.setattr(recurrent_weights, "CONTEXT_CROPS", 8)
     monkeypatch.setattr(recurrent_weights, "POOL_BATCH", 4)
     monkeypatch.setattr(recurrent_weights, "CONTEXT_CROP", 64)

@@ -20,14 +20,15 @@ from pillow_neural.networks.adaptive_filter import (
     features,
 )
 from pillow_neural.training import filter_fit
-from pillow_neural.training.filter_fit import CLASSES, Coded
+from pillow_neural.training.filter_fit import Coded, FilterSize
 
 KNOTS = 3
+SIZE = FilterSize()
 
 
 def _filter(scale: float = 0.05) -> AdaptiveFilter:
     random = torch.Generator().manual_seed(0)
-    kernels = scale * torch.randn(KNOTS, CLASSES, len(NEIGHBOURS), generator=random)
+    kernels = scale * torch.randn(KNOTS, SIZE.classes, len(NEIGHBOURS), generator=random)
     coherence = torch.tensor([[0.2, 0.4, 0.6], [0.3, 0.5, 0.7], [0.4, 0.6, 0.8]])
     strength = torch.linspace(0.02, 0.3, 11) * torch.tensor([[1.0], [1.2], [1.4]])
     return AdaptiveFilter(kernels, coherence, strength)
@@ -127,7 +128,7 @@ def test_fit_finds_the_filter_that_undoes_a_change() -> None:
         decoded = torch.rand(4, 96, 96, generator=torch.Generator().manual_seed(seed))
         seen = torch.stack(list(differences(decoded)))
         batches.append(Coded(decoded + torch.einsum("t,tbyx->byx", kernel, seen), decoded))
-    found = filter_fit._fit_knot(batches)
-    filled = found.classes(features(batches[0].decoded)).flatten().bincount(minlength=CLASSES) > 60
+    found = filter_fit._fit_knot(batches, SIZE)
+    filled = found.classes(features(batches[0].decoded)).flatten().bincount(minlength=SIZE.classes) > 60
     assert filled.sum() > 30
     assert torch.allclose(found.kernels[filled], kernel.expand(int(filled.sum()), -1), atol=1e-3)

@@ -19,7 +19,7 @@ from pillow_neural.codecs import recurrent
 from pillow_neural.codecs.bit_planes import bit_symbols
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.iteration_map import decode_map, encode_map, map_symbols, passes, table_count
-from pillow_neural.codecs.recurrent import RecurrentCodec, tiles
+from pillow_neural.codecs.recurrent import RecurrentCodec, Tile, tiles
 from pillow_neural.codecs.registry import codec_info
 from pillow_neural.entropy import DecodeError, SymbolDecoder, SymbolEncoder
 from pillow_neural.networks.packing import channels_last
@@ -132,6 +132,19 @@ def test_first_sections_are_the_picture_after_as_many_iterations(reconstruction:
         assert len(fewer.sections) == 1 + count
         prefix = whole._replace(sections=whole.sections[: 1 + count])
         assert torch.equal(codec.decode([prefix], 70, 50), codec.decode([fewer], 70, 50))
+
+
+def test_pictures_are_filtered_by_their_number_of_iterations(path_codec: RecurrentCodec) -> None:
+    fixed = path_codec.with_rates(adaptive=False)
+    batch = pictures(2, 64, 96)
+    few, many = (fixed.encode(batch[n : n + 1], [level])[0] for n, level in enumerate((0, 65_535)))
+    shown = fixed.decode([few, many], 96, 64)
+    for number, (payload, rate) in enumerate(((few, 0.0), (many, 1.0))):
+        bare = fixed._decode_tile(fixed.decode_planes([payload], 96, 64), Tile(0, 64, 0, 96))
+        filtered = fixed._filter(bare, torch.tensor([rate]))
+        expected = (filtered.clamp(0, 1) * 255).round()
+        assert (filtered - bare).abs().max() > 0.01
+        assert (shown[number] - expected[0]).abs().max() <= 1
 
 
 def test_every_prefix_with_an_iteration_decodes(codec: RecurrentCodec) -> None:

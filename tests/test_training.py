@@ -24,6 +24,7 @@ from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
+from pillow_neural.training.filter_fit import FilterSize
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
 from pillow_neural.training.loop import train as train_codec
@@ -264,8 +265,9 @@ def test_tables_follow_what_was_counted() -> None:
 
 
 def _few_crops_for_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"KNOTS": 2, "BATCHES": 1, "BATCH": 2, "CROP": 128}.items():
-        monkeypatch.setattr(filter_fit, name, value)
+    monkeypatch.setattr(nic2026_weights, "FILTER", FilterSize(knots=2, batches=1))
+    monkeypatch.setattr(filter_fit, "BATCH", 2)
+    monkeypatch.setattr(filter_fit, "CROP", 128)
 
 
 def test_checkpoint_becomes_a_codec(

@@ -8,7 +8,7 @@
                                            |
                                integer context, tables --> section 0
 
-    pixels <--synthesis-- bits, 0 where there is none <-- section 1 <-- levels <-- section 0
+    pixels <--filter-- synthesis <-- bits, 0 where there is none <-- section 1 <-- levels <-- section 0
 
 Li, Zuo, Gu, Zhao, Zhang 2018 (arXiv 1703.10553): each place of 8x8 pixels keeps as many of its bits as it is
 worth to the picture. The map and the bits are both coded by trimmed contexts
@@ -40,6 +40,7 @@ from pillow_neural.codecs.shared import (
 )
 from pillow_neural.codecs.signs import Section, decode_signs, sign_section
 from pillow_neural.entropy import DecodeError, FrequencyTables, SymbolDecoder, SymbolEncoder
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.bit_context import INDICES
 from pillow_neural.networks.digit_context import DigitContext
 from pillow_neural.networks.importance import GROUPS, leading_channels, level_of_importance
@@ -112,6 +113,7 @@ class Li2018:
         tables: INDICES tables of the bits, then as many of the map.
         calibration: what the rate levels mean.
         device: where the networks run.
+        post_filter: what pixels pass after the synthesis, or None.
     """
 
     def __init__(
@@ -120,11 +122,13 @@ class Li2018:
         tables: FrequencyTables,
         calibration: RateCalibration,
         device: torch.device,
+        post_filter: AdaptiveFilter | None = None,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
         self._calibration = calibration
         self._device = device
+        self._filter = post_filter
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs; see the contract."""
@@ -159,7 +163,10 @@ class Li2018:
         """Pixels of streams of one size; see the contract. Reduced ones are decoded whole and averaged."""
         volumes = [self.decode_volume(payload, width, height) for payload in payloads]
         bits, rate = torch.cat([v.bits for v in volumes]), torch.cat([v.rate for v in volumes])
-        pixels = self._network.transforms.reconstruction(bits, rate)[..., :height, :width].clamp(0, 1)
+        pixels = self._network.transforms.reconstruction(bits, rate)
+        if self._filter is not None:
+            pixels = self._filter(pixels, rate)
+        pixels = pixels[..., :height, :width].clamp(0, 1)
         return (mean_pixels(pixels, reduction) * 255).round_().to(torch.uint8).cpu()
 
     @torch.inference_mode()
@@ -243,4 +250,5 @@ def load(path: Path, device: str) -> Li2018:
     network = CodecNetwork(Li2018Shape(**fields))
     unpack(network, tensors)
     calibration = RateCalibration.of(tensors)
-    return Li2018(network, tables, calibration, torch.device(device))
+    chosen = torch.device(device)
+    return Li2018(network, tables, calibration, chosen, AdaptiveFilter.found(tensors, chosen))

@@ -5,7 +5,7 @@
                          integer context network, tables             coarse-to-fine map
                                              |                              |
                                        sections 1, 2, ...               section 0
-    pixels <--tiles-- DecoderLoop <-- bits <-+------------------------------+
+    pixels <--tiles-- filter <-- DecoderLoop <-- bits ----+----------------+
 
 The first n sections are the picture after n - 1 iterations. What the networks see of a large picture are
 tiles of at most TILE pixels a side, each with states of its own, so that memory does not grow with the
@@ -30,6 +30,7 @@ from pillow_neural.codecs.bit_planes import BitPlaneCoder
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
 from pillow_neural.codecs.shared import calibrated_level, mean_pixels, pad_to_multiples, read_weights
 from pillow_neural.entropy import DecodeError, FrequencyTables
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.bit_context import BitContext
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.recurrent_codec import DecoderLoop, RecurrentNetwork
@@ -106,6 +107,7 @@ class RecurrentCodec:
         calibration: what the levels mean.
         adaptive: how to encode: each block up to its target, or all blocks the same number of iterations.
         device: where the networks run.
+        post_filter: what a reconstruction passes when it is shown, by its number of iterations; or None.
     """
 
     def __init__(
@@ -115,17 +117,21 @@ class RecurrentCodec:
         calibration: Calibration,
         adaptive: bool,
         device: torch.device,
+        post_filter: AdaptiveFilter | None = None,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
         self._calibration = calibration
         self._adaptive = adaptive
         self._device = device
+        self._filter = post_filter
         self._coder = BitPlaneCoder(self._network.context, tables)
 
     def with_rates(self, adaptive: bool) -> RecurrentCodec:
         """The same codec, encoding with spatially adaptive bit rates or with a fixed rate."""
-        return RecurrentCodec(self._network, self._tables, self._calibration, adaptive, self._device)
+        return RecurrentCodec(
+            self._network, self._tables, self._calibration, adaptive, self._device, self._filter
+        )
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs, log-linear between calibrated levels."""
@@ -179,10 +185,14 @@ class RecurrentCodec:
         Reduced pictures are decoded whole and averaged.
         """
         planes = self.decode_planes(payloads, width, height)
+        rate = self._shown(planes)
         side = (-(-height // reduction), -(-width // reduction))
         pictures = torch.empty(len(payloads), 3, *side, dtype=torch.uint8)
         for tile in tiles(height, width):
-            pixels = self._decode_tile(planes, tile)[..., : height - tile.top, : width - tile.left]
+            pixels = self._decode_tile(planes, tile)
+            if self._filter is not None:
+                pixels = self._filter(pixels, rate)
+            pixels = pixels[..., : height - tile.top, : width - tile.left].clamp(0, 1)
             pixels = mean_pixels(pixels, reduction)
             top, left = tile.top // reduction, tile.left // reduction
             place = pictures[..., top : top + pixels.shape[2], left : left + pixels.shape[3]]
@@ -220,7 +230,7 @@ class RecurrentCodec:
         return torch.from_numpy(counts).float() / self._network.shape.iterations
 
     def _decode_tile(self, planes: Planes, tile: Tile) -> Tensor:
-        """Reconstruction of one tile of all pictures, [B, 3, H, W] in 0..1."""
+        """Reconstruction of one tile of all pictures, [B, 3, H, W] in 0..1 and a little beyond."""
         counts = planes.counts[..., *tile.blocks()]
         height, width = BLOCK * counts.shape[1], BLOCK * counts.shape[2]
         decoder = DecoderLoop(self._network.loop, len(counts), height, width)
@@ -229,7 +239,12 @@ class RecurrentCodec:
             if not active.any():
                 break
             decoder.step(bits.float(), active)
-        return decoder.picture.clamp(0, 1)
+        return decoder.picture
+
+    def _shown(self, planes: Planes) -> Tensor:
+        """Rate positions [B] in 0..1: 0 for pictures with one iteration, 1 with the most there may be."""
+        iterations = (planes.bits != 0).flatten(2).any(2).sum(0)
+        return (iterations - 1).float() / max(1, self._network.shape.iterations - 1)
 
     def _target(self, level: int) -> float:
         """Distortion that a block needs to reach, log-linear in the level."""
@@ -279,4 +294,6 @@ def load(path: Path, device: str) -> RecurrentCodec:
         tensors["calibration.bits_per_pixel"].tolist(),
         tensors["calibration.fixed_bits_per_pixel"].tolist(),
     )
-    return RecurrentCodec(network, tables, calibration, shape.adaptive, torch.device(device))
+    chosen = torch.device(device)
+    post_filter = AdaptiveFilter.found(tensors, chosen)
+    return RecurrentCodec(network, tables, calibration, shape.adaptive, chosen, post_filter)

@@ -100,6 +100,11 @@ class AdaptiveFilter(NamedTuple):
     strength: Tensor
 
     @classmethod
+    def found(cls, tensors: Mapping[str, Tensor], device: torch.device) -> AdaptiveFilter | None:
+        """That of a weights file, if there is one in it."""
+        return cls.of(tensors, device) if "filter.kernels" in tensors else None
+
+    @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device) -> AdaptiveFilter:
         """The one that `tensors` gave."""
         return cls(*(tensors[f"filter.{name}"].float().to(device) for name in cls._fields))

@@ -6,7 +6,8 @@ For pictures x and what the codec makes of them, y, a class's kernel minimises t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,19 +21,38 @@ from pillow_neural.networks.adaptive_filter import (
     features,
     grey,
 )
-from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.data import CropSampler
 
-KNOTS = 9
-COHERENCES = 4
-STRENGTHS = 12
-CLASSES = ANGLES * COHERENCES * STRENGTHS
 CROP = 256
-BATCHES = 10
 BATCH = 16
 RIDGE = 1e-4
 SMALLEST = 1e-6
 SEED = 1606
+
+
+Decode = Callable[[Tensor], Iterable[Tensor]]
+"""From crops, [B, 3, H, W] in 0..1, to what a codec makes of them at each knot, [B, 3, H, W]."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSize:
+    """How fine a filter is: rate positions with kernels of their own, and classes of each feature.
+
+    Attributes:
+        knots: at least 2.
+        coherences, strengths: classes of these, in each of ANGLES.
+        batches: of BATCH crops that it is fitted to.
+    """
+
+    knots: int = 9
+    coherences: int = 4
+    strengths: int = 12
+    batches: int = 10
+
+    @property
+    def classes(self) -> int:
+        """All of them."""
+        return ANGLES * self.coherences * self.strengths
 
 
 class Coded(NamedTuple):
@@ -43,34 +63,32 @@ class Coded(NamedTuple):
 
 
 @torch.no_grad()
-def fit_filter(network: TransformCodec, sampler: CropSampler) -> AdaptiveFilter:
-    """The filter of a network, from new crops for each knot."""
+def fit_filter(decode: Decode, sampler: CropSampler, size: FilterSize) -> AdaptiveFilter:
+    """The filter of a codec, by what it makes of new crops at evenly spaced rate positions 0..1."""
     crops = sampler.with_crop(CROP, SEED)
-    knots = [_fit_knot(list(_coded(network, crops, rate))) for rate in torch.linspace(0, 1, KNOTS)]
-    return AdaptiveFilter(*(torch.stack(parts) for parts in zip(*knots, strict=True)))
-
-
-def _coded(network: TransformCodec, crops: CropSampler, rate: Tensor) -> Iterator[Coded]:
-    for _ in range(BATCHES):
+    knots: list[list[Coded]] = [[] for _ in range(size.knots)]
+    for _ in range(size.batches):
         pixels = crops.batch(BATCH).float() / 255
-        decoded = network(pixels, rate.expand(BATCH), as_coded=True).reconstruction
-        yield Coded(grey(pixels), grey(decoded))
+        for knot, decoded in zip(knots, decode(pixels), strict=True):
+            knot.append(Coded(grey(pixels), grey(decoded)))
+    fitted = [_fit_knot(batches, size) for batches in knots]
+    return AdaptiveFilter(*(torch.stack(parts) for parts in zip(*fitted, strict=True)))
 
 
-def _fit_knot(batches: list[Coded]) -> AdaptiveFilter:
+def _fit_knot(batches: list[Coded], size: FilterSize) -> AdaptiveFilter:
     """Bounds that fill the classes about evenly, then their kernels."""
     measured = [features(batch.decoded) for batch in batches]
     bounds = (
-        _quantiles(torch.cat([m.coherence for m in measured]), COHERENCES),
-        _quantiles(torch.cat([m.strength for m in measured]), STRENGTHS),
+        _quantiles(torch.cat([m.coherence for m in measured]), size.coherences),
+        _quantiles(torch.cat([m.strength for m in measured]), size.strengths),
     )
     classifier = AdaptiveFilter(torch.empty(0), *bounds)
-    matrix = torch.zeros(CLASSES, len(NEIGHBOURS), len(NEIGHBOURS))
-    target = torch.zeros(CLASSES, len(NEIGHBOURS))
+    matrix = torch.zeros(size.classes, len(NEIGHBOURS), len(NEIGHBOURS))
+    target = torch.zeros(size.classes, len(NEIGHBOURS))
     for batch, found in zip(batches, measured, strict=True):
         kinds = classifier.classes(found).flatten()
         order = kinds.argsort()
-        sizes = kinds.bincount(minlength=CLASSES).tolist()
+        sizes = kinds.bincount(minlength=size.classes).tolist()
         seen = torch.stack([d.flatten() for d in differences(batch.decoded)], 1)[order]
         error = (batch.original - batch.decoded).flatten()[order]
         parts = zip(torch.split(seen, sizes), torch.split(error, sizes), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from pillow_neural.networks.prior import (
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
-from pillow_neural.training.filter_fit import fit_filter
+from pillow_neural.training.filter_fit import FilterSize, fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
 
@@ -34,6 +35,7 @@ EIGHT_BITS = ("prior.means", ".blocks.")
 STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
 CALIBRATION_POINTS = 13
+FILTER = FilterSize()
 
 
 def prove_exact(network: TransformCodec) -> int:
@@ -70,6 +72,12 @@ def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
             yield from sections
 
 
+def _knots(network: TransformCodec, pixels: Tensor) -> Iterator[Tensor]:
+    """What is decoded of crops at evenly spaced rates, those that the filter is fitted to."""
+    for rate in torch.linspace(0, 1, FILTER.knots):
+        yield network(pixels, rate.expand(len(pixels)), as_coded=True).reconstruction
+
+
 def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pixels]) -> Packed:
     """Everything `nic2026.load` needs, measured on the weights as they are stored."""
     assert isinstance(network, TransformCodec)
@@ -77,7 +85,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     tensors = pack(network, EIGHT_BITS)
     stored = TransformCodec(network.shape)
     unpack(stored, tensors)
-    post_filter = fit_filter(stored, sampler)
+    post_filter = fit_filter(partial(_knots, stored), sampler, FILTER)
     prior = stored.prior
     priors = gaussian_prior() + logistic_prior(
         prior.hyper_location.detach(), prior.hyper_log_scale.detach(), HYPER_LIMIT

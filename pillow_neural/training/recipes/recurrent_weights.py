@@ -1,4 +1,4 @@
-"""Weights file of a recurrent codec: targets, context network, tables, calibration, in this order.
+"""Weights file of a recurrent codec: targets, context network, tables, calibration, filter, in this order.
 
 Each stage uses what is stored of the ones before it: floats rounded, integers frozen. The context
 network is trained on the bits of CONTEXT_CROPS crops, coded as pictures are: with the sign for a binarizer
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.calibration import bits_per_pixel, mean_rates, photographs, rising
 from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
+from pillow_neural.training.filter_fit import FilterSize, fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 
@@ -42,6 +44,7 @@ CONTEXT_LEARNING_RATE = 2e-3
 TARGET_QUANTILES = (0.98, 0.02)
 CALIBRATION_POINTS = 9
 CALIBRATION_PICTURES = 10
+FILTER = FilterSize(knots=5, coherences=2, strengths=8, batches=6)
 LAPLACE_SCALE = 0.7
 
 
@@ -63,12 +66,23 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     calibration = calibrate(stored, tables, calibration, held_out[:CALIBRATION_PICTURES])
     tensors |= {
         **pack_tables(tables),
+        **fit_filter(partial(knots, stored.loop), sampler, FILTER).tensors(),
         "calibration.targets": torch.tensor(calibration.targets),
         "calibration.levels": torch.tensor(calibration.levels, dtype=torch.int32),
         "calibration.bits_per_pixel": torch.tensor(calibration.bits_per_pixel),
         "calibration.fixed_bits_per_pixel": torch.tensor(calibration.fixed_bits_per_pixel),
     }
     return Packed.of(network.shape, largest, tensors)
+
+
+def knots(loop: RecurrentNetwork, pixels: Tensor) -> Iterator[Tensor]:
+    """Reconstructions of crops after evenly spaced numbers of iterations, for the filter."""
+    last = loop.shape.iterations - 1
+    wanted = [round(number * last / (FILTER.knots - 1)) for number in range(FILTER.knots)]
+    never = pixels.new_full((len(pixels),), NEVER_ENOUGH)
+    for number, iteration in enumerate(loop(pixels.to(_device(loop)), never)):
+        for _ in range(wanted.count(number)):
+            yield iteration.picture.cpu()
 
 
 def learn_path_bits(network: CodecNetwork, sampler: CropSampler) -> None:
