@@ -22,6 +22,7 @@ from pillow_neural.training.recipes import li2018 as recipe
 from pillow_neural.training.recipes import li2018_weights
 from pillow_neural.training.tables import tables_of
 from tests.codec_helpers import picture_sampler, pictures, train
+from tests.li2018_helpers import DIGITS as TINY_DIGITS
 from tests.li2018_helpers import TINY, random_codec
 from tests.recurrent_helpers import shorten
 
@@ -176,7 +177,7 @@ def test_cost_by_context_is_that_of_the_stream() -> None:
         assert li2018_weights._context_bits(costs, section) == pytest.approx(8 * len(stream), abs=70)
 
 
-@pytest.mark.parametrize("shape", [TINY, replace(TINY, bits=64, components=12)], ids=["paper", "digits"])
+@pytest.mark.parametrize("shape", [TINY, TINY_DIGITS], ids=["paper", "digits"])
 def test_network_becomes_a_codec(
     shape: Li2018Shape, tmp_path: Path, sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@
                          integer context network, tables             coarse-to-fine map
                                              |                              |
                                        sections 1, 2, ...               section 0
-    pixels <--tiles-- filter <-- DecoderLoop <-- bits ----+----------------+
+    pixels <- filter <- DecoderLoop <- bits <+------------------------------+
 
 The first n sections are the picture after n - 1 iterations. What the networks see of a large picture are
 tiles of at most TILE pixels a side, each with states of its own, so that memory does not grow with the
@@ -243,7 +243,7 @@ class RecurrentCodec:
 
     def _shown(self, planes: Planes) -> Tensor:
         """Rate positions [B] in 0..1: 0 for pictures with one iteration, 1 with the most there may be."""
-        iterations = (planes.bits != 0).flatten(2).any(2).sum(0)
+        iterations = planes.bits[:, :, 0].flatten(2).any(2).sum(0)
         return (iterations - 1).float() / max(1, self._network.shape.iterations - 1)
 
     def _target(self, level: int) -> float:

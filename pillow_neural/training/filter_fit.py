@@ -55,6 +55,10 @@ class FilterSize:
         return ANGLES * self.coherences * self.strengths
 
 
+COARSE = FilterSize(knots=5, coherences=2, strengths=8, batches=6)
+"""For codecs whose weights files are small."""
+
+
 class Coded(NamedTuple):
     """Means of the planes of crops as they were, and as the codec gives them back: [B, H, W] both."""
 

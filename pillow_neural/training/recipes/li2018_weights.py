@@ -29,7 +29,7 @@ from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.calibration import mean_rates, photographs
 from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
-from pillow_neural.training.filter_fit import FilterSize, fit_filter
+from pillow_neural.training.filter_fit import COARSE, fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.recipes.recurrent_weights import train_context as train_digit_context
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
@@ -47,7 +47,6 @@ CONTEXT_BATCH = 16
 CONTEXT_LEARNING_RATE = 3e-3
 CALIBRATION_POINTS = 9
 CALIBRATION_PICTURES = 10
-FILTER = FilterSize(knots=5, coherences=2, strengths=8, batches=6)
 MEASURED_LEVELS = (RATE_LEVELS // 4, RATE_LEVELS // 2, 3 * RATE_LEVELS // 4)
 
 
@@ -85,7 +84,7 @@ def pack_li2018(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pix
     held_out = held_out[:CALIBRATION_PICTURES]
     calibration = mean_rates(codec, held_out, CALIBRATION_POINTS)
     facts = measured(stored, codec, tables, pool, photographs(held_out))
-    post_filter = fit_filter(partial(knots, stored.transforms), sampler, FILTER)
+    post_filter = fit_filter(partial(knots, stored.transforms), sampler, COARSE)
     tensors |= {**pack_tables(tables), **calibration.tensors(), **post_filter.tensors()}
     return Packed.of(network.shape, largest, tensors, **facts)
 
@@ -93,7 +92,7 @@ def pack_li2018(network: nn.Module, sampler: CropSampler, held_out: Sequence[Pix
 def knots(transforms: Li2018Network, pixels: Tensor) -> Iterator[Tensor]:
     """What is decoded of crops at evenly spaced rates, those that the filter is fitted to."""
     device = next(transforms.parameters()).device
-    for rate in torch.linspace(0, 1, FILTER.knots, device=device):
+    for rate in torch.linspace(0, 1, COARSE.knots, device=device):
         yield transforms(pixels.to(device), rate.expand(len(pixels))).reconstruction.cpu()
 
 

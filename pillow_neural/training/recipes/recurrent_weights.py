@@ -29,7 +29,7 @@ from pillow_neural.training.bit_counts import count_bits
 from pillow_neural.training.calibration import bits_per_pixel, mean_rates, photographs, rising
 from pillow_neural.training.context import fit, prove_exact, sign_priors
 from pillow_neural.training.data import CropSampler, Pixels
-from pillow_neural.training.filter_fit import FilterSize, fit_filter
+from pillow_neural.training.filter_fit import COARSE, fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import Counts, count, pack_tables, tables_of
 
@@ -44,7 +44,6 @@ CONTEXT_LEARNING_RATE = 2e-3
 TARGET_QUANTILES = (0.98, 0.02)
 CALIBRATION_POINTS = 9
 CALIBRATION_PICTURES = 10
-FILTER = FilterSize(knots=5, coherences=2, strengths=8, batches=6)
 LAPLACE_SCALE = 0.7
 
 
@@ -66,7 +65,7 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     calibration = calibrate(stored, tables, calibration, held_out[:CALIBRATION_PICTURES])
     tensors |= {
         **pack_tables(tables),
-        **fit_filter(partial(knots, stored.loop), sampler, FILTER).tensors(),
+        **fit_filter(partial(knots, stored.loop), sampler, COARSE).tensors(),
         "calibration.targets": torch.tensor(calibration.targets),
         "calibration.levels": torch.tensor(calibration.levels, dtype=torch.int32),
         "calibration.bits_per_pixel": torch.tensor(calibration.bits_per_pixel),
@@ -78,7 +77,7 @@ def pack_recurrent_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
 def knots(loop: RecurrentNetwork, pixels: Tensor) -> Iterator[Tensor]:
     """Reconstructions of crops after evenly spaced numbers of iterations, for the filter."""
     last = loop.shape.iterations - 1
-    wanted = [round(number * last / (FILTER.knots - 1)) for number in range(FILTER.knots)]
+    wanted = [round(number * last / (COARSE.knots - 1)) for number in range(COARSE.knots)]
     never = pixels.new_full((len(pixels),), NEVER_ENOUGH)
     for number, iteration in enumerate(loop(pixels.to(_device(loop)), never)):
         for _ in range(wanted.count(number)):
