@@ -37,10 +37,10 @@ def planes_of(prepared: Iterable[Source], grey: bool) -> Iterator[Planes]:
         yield Planes(to_planes(im, grey), im.mode, alpha, duration)
 
 
-def code(frame: Planes, codec: Codec, level: int) -> Coded:
-    """Return a frame coded by a network at a rate level, 0 to 65535."""
+def code(frame: Planes, codec: Codec, level: int, effort: int) -> Coded:
+    """Return a frame coded by a network at a rate level, 0 to 65535, with an effort of 0 to 9."""
     with chosen_threads():
-        payload = codec.encode(frame.colours, [level])[0]
+        payload = codec.encode(frame.colours, [level], effort)[0]
     return Coded(payload, frame.mode, frame.alpha, frame.duration)
 
 

@@ -149,7 +149,7 @@ class NicPlugin(PluginV3):
             ndimage: the picture or pictures, see `imageio_arrays.pictures`.
             is_batch: whether an array is stacked frames, see there for the default.
             mode: the Pillow mode that the channels mean, such as "YCbCr" or "CMYK".
-            keywords: as for saving with Pillow: quality, target_size, lossless, codec, tune, exif,
+            keywords: as for saving with Pillow: quality, target_size, lossless, codec, tune, effort, exif,
                 icc_profile, xmp; for animations duration (milliseconds, one or a list of one a frame) and
                 loop (0 for ever).
 

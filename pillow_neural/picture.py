@@ -138,7 +138,7 @@ def _at_quality(
     options: SaveOptions, first: Source, frames: Iterable[Planes], codec: Codec, header: Header
 ) -> bytes:
     level = codec.level_of_quality(options.quality)
-    coded = [code(frame, codec, level) for frame in frames]
+    coded = [code(frame, codec, level, options.effort) for frame in frames]
     data = file_of(header, coded, options)
     trial = _lossless_trial(options, first, codec, header) if len(coded) == 1 else None
     if trial is None:
@@ -161,7 +161,7 @@ def _within(
         return trial
 
     def file_at(level: int) -> bytes:
-        return file_of(header, [code(frame, codec, level) for frame in frames], options)
+        return file_of(header, [code(frame, codec, level, options.effort) for frame in frames], options)
 
     beside = metadata_chunks(options) + [Chunk("ALPH", f.alpha) for f in frames if f.alpha is not None]
     rest = limit - sum(len(chunk.data) for chunk in beside)

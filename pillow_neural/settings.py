@@ -8,6 +8,7 @@ from numbers import Integral, Real
 
 from PIL import Image
 
+from pillow_neural.codecs.contract import MAX_EFFORT
 from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
 from pillow_neural.header import LOSSLESS_CODEC
 from pillow_neural.metadata import exif_of, profile_of, xmp_of
@@ -16,6 +17,7 @@ from pillow_neural.timing import MAX_TIMING
 MIN_QUALITY = 0.05
 MAX_QUALITY = 2.0
 DEFAULT_QUALITY = 0.5
+DEFAULT_EFFORT = 0
 
 _EXCLUDED = "a lossless picture has one size, and no {}: leave one of both out"
 
@@ -30,6 +32,8 @@ class SaveOptions:
         codec: a registered codec name; None for the default codec or, where that costs less, "lossless". Of
             "lossless", which excludes `target_size`, `quality` is not used.
         tune: what the codec's weights are best in, "psnr" or "ssim" of the default codec; None for its own.
+        effort: 0 to 9, how many times the default codec looks for symbols that cost less, each about as long
+            as saving without. The other codecs do not search.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.
@@ -38,7 +42,8 @@ class SaveOptions:
         loop: how often the frames are shown, 0 for ever, to 2**31 - 1.
 
     Raises:
-        TypeError: quality, target_size, duration or loop is not a number, or codec or tune not a string.
+        TypeError: quality, target_size, effort, duration or loop is not a number, or codec or tune not a
+            string.
         ValueError: a value is out of its range, target_size given for the codec "lossless", or the codec
             cannot be tuned so.
     """
@@ -47,6 +52,7 @@ class SaveOptions:
     target_size: int | None = None
     codec: str | None = None
     tune: str | None = None
+    effort: int = DEFAULT_EFFORT
     exif: bytes | None = None
     icc_profile: bytes | None = None
     xmp: bytes | None = None
@@ -61,6 +67,7 @@ class SaveOptions:
             _check_codec(self.codec)
         if self.tune is not None:
             _check_tune(self.tune, self.codec or DEFAULT_CODEC)
+        check_effort(self.effort)
         if self.codec == LOSSLESS_CODEC and self.target_size is not None:
             raise ValueError(_EXCLUDED.format("target_size"))
         _check_duration(self.duration)
@@ -79,7 +86,9 @@ def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
         TypeError, ValueError: a keyword is not what `SaveOptions` asks for, or two of quality, target_size
             and lossless are given, or lossless and another codec.
     """
-    quality, target_size, tune, loop = map(keywords.get, ("quality", "target_size", "tune", "loop"))
+    quality, target_size, tune, effort, loop = map(
+        keywords.get, ("quality", "target_size", "tune", "effort", "loop")
+    )
     codec = _codec_for(keywords.get("codec"), keywords.get("lossless"))
     if quality is not None and target_size is not None:
         raise ValueError("quality and target_size exclude each other: give one of them")
@@ -90,6 +99,7 @@ def options_for(im: Image.Image, keywords: Mapping[str, object]) -> SaveOptions:
         target_size=None if target_size is None else check_target_size(target_size),
         codec=codec,
         tune=None if tune is None else _check_tune(tune, codec or DEFAULT_CODEC),
+        effort=DEFAULT_EFFORT if effort is None else check_effort(effort),
         exif=exif_of(im, keywords),
         icc_profile=profile_of(im, keywords),
         xmp=xmp_of(im, keywords),
@@ -129,6 +139,21 @@ def check_target_size(value: object) -> int:
     if value <= 0:
         raise ValueError(f"target_size must be at least 1 byte, not {value}")
     return int(value)
+
+
+def check_effort(value: object) -> int:
+    """Return the effort if it is one.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: outside 0 to 9.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"effort must be a whole number, not {type(value).__name__}")
+    effort = int(value)
+    if not 0 <= effort <= MAX_EFFORT:
+        raise ValueError(f"effort must be from 0, fast, to {MAX_EFFORT}, best, not {effort}")
+    return effort
 
 
 def check_timing(name: str, value: object) -> int:

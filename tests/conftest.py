@@ -22,7 +22,7 @@ class FakeCodec:
     def level_of_quality(self, bits_per_pixel: float) -> int:
         return round(bits_per_pixel / 2 * RATE_LEVELS)
 
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         return [self._encode(p.numpy(), level) for p, level in zip(pictures, levels, strict=True)]
 
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:

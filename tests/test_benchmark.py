@@ -205,6 +205,25 @@ def test_the_tuned_default_codec_is_named_by_its_metric() -> None:
     assert all(args.keys() == {"quality", "tune"} and args["tune"] == "ssim" for args in codec.settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("nic:effort9", {"effort": 9}),
+        ("nic:ssim:effort3", {"tune": "ssim", "effort": 3}),
+        ("nic:li2018:effort0", {"codec": "li2018", "effort": 0}),
+    ],
+)
+def test_effort_is_part_of_a_codecs_name(name: str, more: dict[str, object]) -> None:
+    codec = find_codec(name, [0.25])
+    assert (codec.name, codec.settings) == (name, ({"quality": 0.25, **more},))
+
+
+@pytest.mark.parametrize("name", ["nic:effort", "nic:effort10", "nic:", "nic:ssim:effort", "nic:ssim:9"])
+def test_what_only_looks_like_a_codec_of_ours_is_unknown(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown codec"):
+        find_codec(name)
+
+
 def test_rivals_get_no_fewer_bytes() -> None:
     image = Image.fromarray(_picture(176, 192))
     sizes = [len(encode(image, "JPEG", {"quality": quality})) for quality in range(101)]

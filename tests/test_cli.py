@@ -72,6 +72,7 @@ def test_version(flag: str, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> 
         ("encode", "one.png", "-q", "0.5", "--target-size", "1k"),
         ("encode", "one.png", "--target-size", "big"),
         ("encode", "one.png", "--target-size", "0"),
+        ("encode", "one.png", "--effort", "10"),
         ("encode", "one.png", "--codec", "jpeg"),
         ("encode", "one.png", "--device", "toaster"),
         ("encode", "one.png", "--jobs", "0"),

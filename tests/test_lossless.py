@@ -298,7 +298,7 @@ class WeighingCodec(FakeCodec):
     size = 100
     decoded = 0
 
-    def encode(self, pictures: Tensor, levels: object) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: object, effort: int = 0) -> list[Payload]:
         return [Payload(b"", (b"\0" * self.size,))]
 
     def decode(self, payloads: object, width: int, height: int, reduction: int = 1) -> Tensor:

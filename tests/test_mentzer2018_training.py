@@ -14,8 +14,8 @@ from torch import Tensor
 from pillow_neural.benchmark.metrics import ms_ssim as measured_ms_ssim
 from pillow_neural.codecs import mentzer2018 as codec_module
 from pillow_neural.networks.mentzer2018 import Mentzer2018Network, weight_of_rate
+from pillow_neural.networks.ms_ssim import ms_ssim
 from pillow_neural.training.data import CropSampler
-from pillow_neural.training.ms_ssim import ms_ssim
 from pillow_neural.training.recipe import find_recipe
 from pillow_neural.training.recipes import mentzer2018, mentzer2018_weights
 from pillow_neural.training.staggered import staggered_start

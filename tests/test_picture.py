@@ -119,7 +119,7 @@ def test_grey_reaches_a_codec_as_it_knows_it(
     seen: list[Tensor] = []
     original = fake_codec.encode
 
-    def noted(pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def noted(pictures: Tensor, levels: Sequence[int], effort: int) -> list[Payload]:
         seen.append(pictures)
         return original(pictures, levels)
 

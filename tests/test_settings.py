@@ -53,6 +53,17 @@ def test_target_size() -> None:
         _options(target_size=1000, quality=0.5)
 
 
+def test_effort() -> None:
+    assert SaveOptions().effort == _options(effort=None).effort == 0
+    assert _options(effort=np.int64(9)).effort == SaveOptions(codec="li2018", effort=9).effort == 9
+    for wrong in (-1, 10):
+        with pytest.raises(ValueError, match="effort must be from 0, fast, to 9, best"):
+            _options(effort=wrong)
+    for odd in (True, 1.0, "best"):
+        with pytest.raises(TypeError, match="effort"):
+            _options(effort=odd)
+
+
 def test_codec_must_be_registered() -> None:
     with pytest.raises(ValueError, match="registered codecs: nic2026"):
         _options(codec="jpeg")

@@ -21,7 +21,7 @@ from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks import prior
 from pillow_neural.networks.quantise import rate_distortion_round
-from pillow_neural.networks.transform_codec import TransformCodec
+from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.filter_fit import FilterSize
@@ -214,9 +214,9 @@ def test_training_lowers_the_loss(
 def test_tuned_for_ssim_lost_structure_costs_more_than_a_shift_of_equal_squared_error() -> None:
     pixels = torch.rand(1, 3, 192, 192, generator=torch.Generator().manual_seed(0))
     smoothed = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1)
-    shifted = pixels + recipe_module.squared_error(smoothed, pixels).sqrt()
-    assert torch.allclose(*(recipe_module.squared_error(each, pixels) for each in (smoothed, shifted)))
-    lost, brighter = (recipe_module.mixed_distortion(each, pixels) for each in (smoothed, shifted))
+    shifted = pixels + squared_error(smoothed, pixels).sqrt()
+    assert torch.allclose(*(squared_error(each, pixels) for each in (smoothed, shifted)))
+    lost, brighter = (mixed_distortion(each, pixels) for each in (smoothed, shifted))
     assert lost > 1.2 * brighter > 0
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pillow_neural.weights import default_entry
 SaveArgs = dict[str, Any]
 
 NIC_QUALITIES = (0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 0.9, 1.3, 1.9)
+_OURS = re.compile(r"nic(?::(?!effort)(?P<which>[^:]+))?(?::effort(?P<effort>[0-9]))?")
 _PLUGIN_MODULES = ("pillow_heif.HeifImagePlugin", "pillow_jxl")
 
 
@@ -28,17 +30,22 @@ class Codec:
     settings: tuple[SaveArgs, ...]
 
 
-def nic_codec(which: str | None = None, qualities: Sequence[float] | None = None) -> Codec:
+def nic_codec(
+    which: str | None = None, qualities: Sequence[float] | None = None, effort: int | None = None
+) -> Codec:
     """Our format at these nominal bits per pixel; None for NIC_QUALITIES.
 
     Args:
         which: None for the default codec, a metric that it can be tuned for, or another codec's name.
+        qualities: to save at.
+        effort: to save with; None for the default.
     """
-    if which is None:
-        name, more = "nic", {}
-    else:
+    name, more = "nic", SaveArgs()
+    if which is not None:
         tunes = codec_info(DEFAULT_CODEC).tunes
         name, more = f"nic:{which}", {"tune" if which in tunes else "codec": which}
+    if effort is not None:
+        name, more = f"{name}:effort{effort}", {**more, "effort": effort}
     return Codec(name, "NIC", tuple({"quality": quality, **more} for quality in qualities or NIC_QUALITIES))
 
 
@@ -83,17 +90,19 @@ def available_peers() -> list[Codec]:
 
 
 def find_codec(name: str, qualities: Sequence[float] | None = None) -> Codec:
-    """The codec of that name: nic, nic:TUNE, nic:CODEC, these at some qualities, or one of PEERS.
+    """The codec of that name: nic, nic:TUNE, nic:CODEC, these with :effortN or at some qualities, or a peer.
 
     Raises ValueError when there is none, or when Pillow can't save and open its format here.
     """
-    if name == "nic" or name.startswith("nic:"):
-        codec = nic_codec(name[4:] or None, qualities)
+    if match := _OURS.fullmatch(name):
+        effort = match["effort"]
+        codec = nic_codec(match["which"], qualities, None if effort is None else int(effort))
     else:
         peers = {peer.name: peer for peer in PEERS}
         if name not in peers:
             raise ValueError(
-                f"unknown codec {name!r}; there are nic, nic:TUNE, nic:CODEC, {', '.join(peers)}"
+                f"unknown codec {name!r}; there are nic, nic:TUNE, nic:CODEC, these with :effortN after it, "
+                f"{', '.join(peers)}"
             )
         codec = peers[name]
     if not _is_available(codec):

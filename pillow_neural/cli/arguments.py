@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pillow_neural.codecs.contract import MAX_EFFORT
 from pillow_neural.settings import check_quality, check_target_size
 
 # argparse has no public name for what add_subparsers returns
@@ -150,6 +151,13 @@ def quality(text: str) -> float:
         return check_quality(float(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def effort(text: str) -> int:
+    """How much to search, 0 to 9."""
+    if not re.fullmatch(rf"[0-{MAX_EFFORT}]", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_EFFORT}")
+    return int(text)
 
 
 def byte_count(text: str) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RATE_LEVELS = 65_535
 REDUCTIONS = (1, 2, 4, 8)
+MAX_EFFORT = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,14 @@ class Codec(Protocol):
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level 0..65535 whose mean over photographs is nearest to this many bits per pixel."""
 
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         """Encode a batch.
 
         Args:
             pictures: uint8 [B, 3, H, W] RGB or, if the codec knows grey, [B, 1, H, W]; any H and W from 1.
             levels: rate levels 0..65535, one a picture; size and quality rise with the level.
+            effort: 0 to MAX_EFFORT, how long to search for an encoding that costs less. Nothing to a codec
+                that has no search.
         """
 
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:

@@ -135,7 +135,7 @@ class Li2018:
         return self._calibration.level_of(bits_per_pixel)
 
     @torch.inference_mode()
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         """The map and the bits, a section each; see the contract."""
         payloads = []
         for level, volume in zip(levels, self.volume(pictures, levels).split(), strict=True):

@@ -65,7 +65,7 @@ class Mentzer2018:
         return self._calibration.level_of(bits_per_pixel)
 
     @torch.inference_mode()
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         """One stream a picture; see the contract."""
         rates = torch.split(self._network.whole_rate(rate_positions(levels, self._device)), 1)
         payloads = []

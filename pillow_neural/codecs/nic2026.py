@@ -18,36 +18,36 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.codecs.shared import RateCalibration, pad_to_multiples, rate_positions, read_weights
+from pillow_neural.codecs.nic2026_symbols import (
+    Section,
+    SymbolChooser,
+    cells,
+    coded_in_phase,
+    hyper_tables,
+    table_numbers,
+)
+from pillow_neural.codecs.shared import RateCalibration, rate_positions, read_weights
 from pillow_neural.entropy import DecodeError
-from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.adaptive_filter import HALO, AdaptiveFilter
-from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
-from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import (
-    HYPER_BLOCK,
     NetworkShape,
     TransformCodec,
     lambda_of_rate,
 )
 
-Symbols = npt.NDArray[np.int32]
-
-SYMBOL_LIMIT = 2**20
 FILTER_HALO = -(-HALO // BLOCK)
 """Rows of blocks above and below its own whose pixels a filtered row of blocks depends on."""
 
@@ -77,13 +77,6 @@ class Parameters(NamedTuple):
         return cls(*struct.unpack(">HB", found))
 
 
-class Section(NamedTuple):
-    """Symbols, int32 [N], and the index of the frequency table of each, integers [N]."""
-
-    symbols: Symbols
-    tables: npt.NDArray[Any]
-
-
 class Nic2026:
     """The codec with its weights; see pillow_neural.codecs.contract.Codec.
 
@@ -107,11 +100,10 @@ class Nic2026:
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
-        self._colour_channels = colour_channels.to(device)
+        self._chooser = SymbolChooser(self._network, tables, colour_channels, device)
         self._calibration = calibration
         self._filter = post_filter
         self._device = device
-        self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
         """The rate level with this mean rate over photographs; see the contract."""
@@ -123,10 +115,10 @@ class Nic2026:
         return weight_of_mse / (3 * 255**2)
 
     @torch.inference_mode()
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
-        """One stream a picture; see the contract."""
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
+        """One stream a picture; see the contract. Effort is how many times symbols are chosen again."""
         payloads = []
-        for level, sections in zip(levels, self.symbols(pictures, levels), strict=True):
+        for level, sections in zip(levels, self.symbols(pictures, levels, effort), strict=True):
             encoder = SymbolEncoder(self._tables)
             for section in sections:
                 encoder.encode(section.symbols, section.tables)
@@ -134,36 +126,9 @@ class Nic2026:
         return payloads
 
     @torch.inference_mode()
-    def symbols(self, pictures: Tensor, levels: Sequence[int]) -> list[list[Section]]:
+    def symbols(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[list[Section]]:
         """What `encode` codes for each picture: the hyper-latents, then the four phases."""
-        rate = rate_positions(levels, self._device)
-        height, width = pictures.shape[2:]
-        padded = pad_to_multiples(pictures, HYPER_BLOCK)
-        latents = self._analyse(padded, rate)
-        hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
-        sections = [[self._hyper_section(values)] for values in hyper]
-        unit = self._network.unit(rate)
-        weight = self._network.error_weight(rate)
-        if self._network.shape.masking:
-            weight = weight * self._masking_weight(padded)
-        places = self._coded_places(height, width, pictures.shape[1])
-
-        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = _coded(mask, places, index)
-            tables = index[coded].long()
-            residual = (latents - mean * unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            chosen = rate_distortion_round(
-                residual, weight.expand_as(index)[coded], lambda symbols: self._bits(symbols, tables)
-            )
-            counts = coded.sum(dim=(1, 2, 3)).tolist()
-            parts = zip(torch.split(chosen, counts), torch.split(tables, counts), strict=True)
-            for picture, (values, names) in zip(sections, parts, strict=True):
-                picture.append(Section(_integers(values), _table_numbers(names)))
-            symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
-            return Quantised(symbols, symbols / unit)
-
-        self._network.prior.walk(hyper, unit, rate, quantise)
-        return sections
+        return self._chooser.sections(pictures, levels, effort)
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
@@ -188,18 +153,18 @@ class Nic2026:
         if any(len(payload.sections) != 1 for payload in payloads):
             raise DecodeError("a nic2026 picture has exactly one DATA section")
         decoders = [SymbolDecoder(self._tables, payload.sections[0]) for payload in payloads]
-        shape = (self._network.shape.hyper, *_cells(height, width))
+        shape = (self._network.shape.hyper, *cells(height, width))
         tables = hyper_tables(shape)
         hyper = np.stack([decoder.decode(tables).reshape(shape) for decoder in decoders])
         if np.abs(hyper).max() > HYPER_LIMIT:
             raise DecodeError("hyper-latent out of range")
         unit = self._network.unit(rate)
-        places = self._coded_places(height, width, planes)
+        places = self._chooser.coded_places(height, width, planes)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            coded = _coded(mask, places, index)
+            coded = coded_in_phase(mask, places, index)
             tables = torch.split(index[coded], coded.sum(dim=(1, 2, 3)).tolist())
-            parts = [d.decode(_table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
+            parts = [d.decode(table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
             values = torch.from_numpy(np.concatenate(parts)).to(mean)
             symbols = torch.zeros_like(mean).masked_scatter_(coded, values)
             return Quantised(symbols, symbols / unit)
@@ -209,23 +174,6 @@ class Nic2026:
         for decoder in decoders:
             decoder.finish()
         return latents * unit
-
-    def _analyse(self, padded: Tensor, rate: Tensor) -> Tensor:
-        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, 16H, 16W]."""
-        gains: Tensor = self._network.gains(rate)
-
-        def analyse(strip: Tensor) -> Tensor:
-            latents: Tensor = self._network.analysis(strip.to(self._device).float() / 255 - 0.5, rate)
-            return latents * gains
-
-        return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
-
-    def _masking_weight(self, padded: Tensor) -> Tensor:
-        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, 16H, 16W]."""
-        blocks = in_strips(
-            lambda strip: sensitivity(strip.to(self._device).float() / 255), padded, BLOCK, 1, 0
-        )
-        return masking_weight(blocks)
 
     def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""
@@ -239,48 +187,6 @@ class Nic2026:
         return in_strips(
             synthesise, latents, 1, BLOCK // reduction, self._network.synthesis.halo + FILTER_HALO
         )
-
-    def _hyper_section(self, values: Tensor) -> Section:
-        return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
-
-    def _coded_places(self, height: int, width: int, planes: int) -> Tensor:
-        """Which latents of a picture may be in a stream, bool [C, H, W].
-
-        Those whose block has a pixel of the picture and, of a grey one, that are not of colour.
-        """
-        sides = (side * (HYPER_BLOCK // BLOCK) for side in _cells(height, width))
-        inside = torch.zeros(*sides, dtype=torch.bool, device=self._device)
-        inside[: -(-height // BLOCK), : -(-width // BLOCK)] = True
-        channels = ~self._colour_channels if planes == 1 else torch.ones_like(self._colour_channels)
-        return inside & channels[:, None, None]
-
-    def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
-        centre = self._costs.shape[1] // 2
-        return self._costs[tables, symbols.clamp(-centre, centre).long() + centre]
-
-
-def hyper_tables(shape: tuple[int, ...]) -> Symbols:
-    """Table of every hyper-latent of [hyper, h, w], flattened: the channels' tables follow the scales'."""
-    channels = np.arange(SCALE_COUNT, SCALE_COUNT + shape[0], dtype=np.int32)
-    return np.repeat(channels, shape[1] * shape[2])
-
-
-def _cells(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of 64x64 cells that cover a picture."""
-    return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
-
-
-def _coded(mask: Tensor, places: Tensor, index: Tensor) -> Tensor:
-    """Which latents of a phase are in the stream, bool [B, C, H, W]: of these places, and not surely zero."""
-    return mask.bool() & places & (index > 0)
-
-
-def _integers(symbols: Tensor) -> Symbols:
-    return symbols.to(torch.int32).cpu().numpy()
-
-
-def _table_numbers(index: Tensor) -> npt.NDArray[Any]:
-    return index.to(torch.uint8).cpu().numpy()
 
 
 def load(path: Path, device: str) -> Nic2026:

@@ -143,7 +143,7 @@ class RecurrentCodec:
         return calibrated_level(bits_per_pixel, rates, levels)
 
     @torch.inference_mode()
-    def encode(self, pictures: Tensor, levels: Sequence[int]) -> list[Payload]:
+    def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         """The map and one section an iteration; see the contract."""
         rows, columns = _blocks(pictures.shape[2]), _blocks(pictures.shape[3])
         planes = self.planes(pictures, levels)

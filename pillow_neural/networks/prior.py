@@ -292,6 +292,23 @@ class PhasedPrior(nn.Module):
         bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
         return PriorOutput(decoded * unit, bits)
 
+    def means_after(self, hyper: Tensor, decoded: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
+        """The means that led to what is decoded, normalised: [B, C, H, W], all phases at once.
+
+        Args:
+            hyper: rounded hyper-latents, [B, hyper, H / 4, W / 4].
+            decoded: normalised latents of all phases, [B, C, H, W].
+            unit, rate: as for `walk`.
+        """
+        features = self.hyper_synthesis(hyper)
+        means, earlier = torch.zeros_like(decoded), torch.zeros_like(decoded[0])
+        for phase, predict in enumerate(self.means):
+            channels, height, width = decoded.shape[1:]
+            mask = phase_mask(phase, channels, height, width, decoded.device).to(decoded.dtype)
+            means = means + predict(features, decoded * earlier, unit, rate).float() * mask
+            earlier = earlier + mask
+        return means
+
     def walk(
         self,
         hyper: Tensor,

@@ -35,9 +35,9 @@ from pillow_neural.networks.mentzer2018 import (
     steps_of_knots,
     weight_of_rate,
 )
+from pillow_neural.networks.ms_ssim import ms_ssim
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt
-from pillow_neural.training.ms_ssim import ms_ssim
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.mentzer2018_weights import pack_mentzer2018
 from pillow_neural.training.staggered import staggered_start

@@ -1,14 +1,11 @@
 """Recipes of the default codec, one model for all rates: for squared error in RGB, and tuned for MS-SSIM.
 
-The second (`--tune ssim`) is for training that goes on from weights of the first. Bits and rate positions
-stay as they are: a unit of 1 - MS-SSIM is worth what makes it cost the same bits, at every rate. A tenth of
-the distortion stays squared error, for MS-SSIM is nearly blind to brightness and colour of large areas.
-Symbols are chosen with errors weighed by contrast (pillow_neural.networks.masking).
+The second (`--tune ssim`) is for training that goes on from weights of the first; what is different of it
+says `TransformCodec.distortion`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -18,10 +15,14 @@ from torch import Tensor, nn
 from pillow_neural.entropy.gaussian import index_of_scale
 from pillow_neural.networks.integer import ACTIVATION_LIMIT
 from pillow_neural.networks.prior import MeanPhase, ScalePhase
-from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec, lambda_of_rate
+from pillow_neural.networks.transform_codec import (
+    NetworkShape,
+    TransformCodec,
+    lambda_of_rate,
+    squared_error,
+)
 from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt, linear_predictors, neighbourhood_moments
-from pillow_neural.training.ms_ssim import ms_ssim
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.nic2026_weights import pack_transform_codec
 
@@ -32,11 +33,6 @@ LOSS_EXPONENT = 0.35
 COMMON_RATES = (0.2, 0.8)
 COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
-SIMILARITY_UNIT = 50.0
-"""1 - MS-SSIM per squared error that costs as many bits: 48 to 62 between 0.06 and 1.6 bpp on Kodak."""
-SQUARED_ERROR_SHARE = 0.1
-
-Distortion = Callable[[Tensor, Tensor], Tensor]
 
 
 def build(masking: bool = False) -> TransformCodec:
@@ -77,24 +73,14 @@ def _start_scales(network: TransformCodec, spread: Tensor) -> None:
         scale.to_index.bias.copy_(lowest_index / scale.to_index.bias_unit)
 
 
-def squared_error(reconstruction: Tensor, pixels: Tensor) -> Tensor:
-    """Mean squared error of pictures: two [B, 3, H, W] in 0..1 -> [B]."""
-    return (reconstruction - pixels).square().mean(dim=(1, 2, 3))
-
-
-def mixed_distortion(reconstruction: Tensor, pixels: Tensor) -> Tensor:
-    """Nine tenths 1 - MS-SSIM and one tenth squared error, in units of the latter: [B]."""
-    dissimilarity = (1 - ms_ssim(reconstruction, pixels)) / SIMILARITY_UNIT
-    return torch.lerp(dissimilarity, squared_error(reconstruction, pixels), SQUARED_ERROR_SHARE)
-
-
-def step(distortion: Distortion, network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
+def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResult:
     """Mean over pictures of (bpp + lambda * D) / lambda**0.35, lambda drawn log-uniformly per picture.
 
     Three draws in four fall in the part of the range that photographs are mostly saved at. In most batches
     symbols are chosen as the encoder does, which gives latents that are always zero no gradient; in the
     others, at random, noise stands for quantisation.
     """
+    assert isinstance(network, TransformCodec)
     pixels = batch.float() / 255
     rate = torch.rand(len(batch), generator=random)
     common = torch.rand(len(batch), generator=random) < COMMON_SHARE
@@ -103,10 +89,10 @@ def step(distortion: Distortion, network: nn.Module, batch: Tensor, random: torc
     output = network(pixels, rate, as_coded=torch.rand((), generator=random).item() < CODED_SHARE)
     bpp = output.bits / (pixels.shape[2] * pixels.shape[3])
     weight = lambda_of_rate(rate)
-    loss = ((bpp + weight * distortion(output.reconstruction, pixels)) / weight**LOSS_EXPONENT).mean()
+    loss = ((bpp + weight * network.distortion(output.reconstruction, pixels)) / weight**LOSS_EXPONENT).mean()
     mse = squared_error(output.reconstruction.detach(), pixels)
     return StepResult(loss, bpp.mean().detach(), -10 * torch.log10(mse).mean())
 
 
-RECIPE = Recipe(build, initialise, partial(step, squared_error), pack_transform_codec, slow=("linear",))
-TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True), step=partial(step, mixed_distortion))}
+RECIPE = Recipe(build, initialise, step, pack_transform_codec, slow=("linear",))
+TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True))}

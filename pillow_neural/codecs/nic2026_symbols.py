@@ -1,0 +1,213 @@
+"""The symbols of nic2026: which latents are coded, and what for each of them.
+
+pictures --analysis--> latents --+--> symbols, phase by phase --> cost, derivative of what was left out --+
+                                 +<-- moved, with an effort as often as that says <-----------------------+
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
+from pillow_neural.entropy.gaussian import SCALE_COUNT
+from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.masking import masking_weight, sensitivity
+from pillow_neural.networks.prior import Quantised
+from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
+from pillow_neural.networks.strips import in_strips
+from pillow_neural.networks.transform import BLOCK
+from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
+
+Symbols = npt.NDArray[np.int32]
+
+SYMBOL_LIMIT = 2**20
+
+
+class Section(NamedTuple):
+    """Symbols, int32 [N], and the index of the frequency table of each, integers [N]."""
+
+    symbols: Symbols
+    tables: npt.NDArray[Any]
+
+
+class Choice(NamedTuple):
+    """Symbols that were chosen for a batch.
+
+    Attributes:
+        sections: what to code for each picture.
+        decoded: symbols plus means in quantisation steps, [B, C, H, W].
+        symbols: [B, C, H, W].
+        indices: their scale indices, whole numbers, zero where nothing is coded, [B, C, H, W].
+    """
+
+    sections: list[list[Section]]
+    decoded: Tensor
+    symbols: Tensor
+    indices: Tensor
+
+
+class SymbolChooser:
+    """The encoder's part of the codec; see `Nic2026` for the arguments."""
+
+    def __init__(
+        self, network: TransformCodec, tables: FrequencyTables, colour_channels: Tensor, device: torch.device
+    ) -> None:
+        self._network = network
+        self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
+        self._colour_channels = colour_channels.to(device)
+        self._device = device
+
+    def sections(self, pictures: Tensor, levels: Sequence[int], effort: int) -> list[list[Section]]:
+        """What to code for each picture, see `Codec.encode` for the arguments.
+
+        The hyper-latents, then the four phases; to be called in inference mode.
+        """
+        picture = self._prepare(pictures, levels)
+        weight = picture.weight * self._network.context_value()
+        choice = self._choose(picture, picture.latents, weight)
+        return self._searched(picture, choice, effort) if effort else choice.sections
+
+    def coded_places(self, height: int, width: int, planes: int) -> Tensor:
+        """Which latents of a picture may be in a stream, bool [C, H, W].
+
+        Those whose block has a pixel of the picture and, of a grey one, that are not of colour.
+        """
+        sides = (side * (HYPER_BLOCK // BLOCK) for side in cells(height, width))
+        inside = torch.zeros(*sides, dtype=torch.bool, device=self._device)
+        inside[: -(-height // BLOCK), : -(-width // BLOCK)] = True
+        channels = ~self._colour_channels if planes == 1 else torch.ones_like(self._colour_channels)
+        return inside & channels[:, None, None]
+
+    def _prepare(self, pictures: Tensor, levels: Sequence[int]) -> Picture:
+        rate = rate_positions(levels, self._device)
+        padded = pad_to_multiples(pictures, HYPER_BLOCK)
+        latents = self._analyse(padded, rate)
+        hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
+        weight = self._network.error_weight(rate)
+        if self._network.shape.masking:
+            weight = weight * self._masking_weight(padded)
+        return Picture(pictures, latents, hyper, self._network.unit(rate), weight, rate)
+
+    def _analyse(self, padded: Tensor, rate: Tensor) -> Tensor:
+        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, 16H, 16W]."""
+        gains: Tensor = self._network.gains(rate)
+
+        def analyse(strip: Tensor) -> Tensor:
+            latents: Tensor = self._network.analysis(strip.to(self._device).float() / 255 - 0.5, rate)
+            return latents * gains
+
+        return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
+
+    def _masking_weight(self, padded: Tensor) -> Tensor:
+        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, 16H, 16W]."""
+        blocks = in_strips(
+            lambda strip: sensitivity(strip.to(self._device).float() / 255), padded, BLOCK, 1, 0
+        )
+        return masking_weight(blocks)
+
+    def _searched(self, picture: Picture, choice: Choice, effort: int) -> list[list[Section]]:
+        """The cheapest of choices for each picture, after so many more of them."""
+        search = Search(picture, self._network.context_value())
+        best, lowest = choice.sections, torch.full((len(choice.sections),), math.inf)
+        for _ in range(effort):
+            rest = rest_of(self._network, picture, choice.decoded, self._slope(picture, choice))
+            best, lowest = _cheaper(best, lowest, choice.sections, rest.errors + self._bits_of(choice))
+            choice = self._choose(picture, search.moved(rest.derivative), search.weight)
+        errors = errors_of(self._network, picture, choice.decoded)
+        return _cheaper(best, lowest, choice.sections, errors + self._bits_of(choice))[0]
+
+    def _choose(self, picture: Picture, latents: Tensor, weight: Tensor) -> Choice:
+        """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step."""
+        planes, height, width = picture.pixels.shape[1:]
+        places = self.coded_places(height, width, planes)
+        sections = [[self._hyper_section(values)] for values in picture.hyper]
+        all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
+
+        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
+            coded = coded_in_phase(mask, places, index)
+            tables = index[coded].long()
+            residual = (latents - mean * picture.unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            chosen = rate_distortion_round(
+                residual, weight.expand_as(index)[coded], lambda symbols: self._bits(symbols, tables)
+            )
+            counts = coded.sum(dim=(1, 2, 3)).tolist()
+            parts = zip(torch.split(chosen, counts), torch.split(tables, counts), strict=True)
+            for own, (values, names) in zip(sections, parts, strict=True):
+                own.append(Section(_integers(values), table_numbers(names)))
+            symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
+            all_symbols.add_(symbols)
+            all_indices.addcmul_(index, coded)
+            return Quantised(symbols, symbols / picture.unit)
+
+        decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
+        return Choice(sections, decoded * picture.unit, all_symbols, all_indices)
+
+    def _bits_of(self, choice: Choice) -> Tensor:
+        """Of the phases' symbols, [B]."""
+        bits = torch.zeros(len(choice.symbols), device=self._device)
+        picture, *place = (choice.indices > 0).nonzero(as_tuple=True)
+        found = self._bits(choice.symbols[(picture, *place)], choice.indices[(picture, *place)].long())
+        return bits.index_add_(0, picture, found)
+
+    def _slope(self, picture: Picture, choice: Choice) -> Tensor:
+        """Bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
+
+        For symbols that are not zero the table's slope; zeros stay so, and their error grows.
+        """
+        planes, height, width = picture.pixels.shape[1:]
+        slope = 2 * picture.weight * (picture.latents - choice.decoded)
+        slope *= self.coded_places(height, width, planes)
+        places = choice.symbols != 0
+        symbols, tables = choice.symbols[places], choice.indices[places].long()
+        slope[places] = (self._bits(symbols + 1, tables) - self._bits(symbols - 1, tables)) / 2
+        return slope
+
+    def _hyper_section(self, values: Tensor) -> Section:
+        return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
+
+    def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
+        centre = self._costs.shape[1] // 2
+        return self._costs[tables, symbols.clamp(-centre, centre).long() + centre]
+
+
+def _cheaper(
+    best: Sequence[list[Section]], lowest: Tensor, new: Sequence[list[Section]], costs: Tensor
+) -> tuple[list[list[Section]], Tensor]:
+    """Of each picture what costs less, and how much that is, [B] on the CPU."""
+    costs = costs.cpu()
+    is_less = (costs < lowest).tolist()
+    chosen = [other if less else own for own, other, less in zip(best, new, is_less, strict=True)]
+    return chosen, torch.minimum(costs, lowest)
+
+
+def hyper_tables(shape: tuple[int, ...]) -> Symbols:
+    """Table of every hyper-latent of [hyper, h, w], flattened: the channels' tables follow the scales'."""
+    channels = np.arange(SCALE_COUNT, SCALE_COUNT + shape[0], dtype=np.int32)
+    return np.repeat(channels, shape[1] * shape[2])
+
+
+def cells(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of 64x64 cells that cover a picture."""
+    return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
+
+
+def coded_in_phase(mask: Tensor, places: Tensor, index: Tensor) -> Tensor:
+    """Which latents of a phase are in the stream, bool [B, C, H, W]: of these places, and not surely zero."""
+    return mask.bool() & places & (index > 0)
+
+
+def _integers(symbols: Tensor) -> Symbols:
+    return symbols.to(torch.int32).cpu().numpy()
+
+
+def table_numbers(index: Tensor) -> npt.NDArray[Any]:
+    """Scale indices as the symbol coder takes them."""
+    return index.to(torch.uint8).cpu().numpy()

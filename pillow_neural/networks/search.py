@@ -1,0 +1,192 @@
+"""The search for better symbols: what the choice of one latent by itself leaves out.
+
+    decoded latents --means of later phases--> what their symbols pay more --+
+          |                                                                  +--> derivative --> moved latents
+          +---------synthesis--> distortion, less the error of each latent --+
+
+Symbols are chosen latent by latent, each with its own error and as if nothing followed from it
+(pillow_neural.networks.quantise). Once all are chosen, the derivative of the rest of bits + lambda * D by
+what was decoded is known, and the choice can be made again with it: a linear term in the cost of a symbol
+moves the latent that it is chosen for. Literature refines latents by the gradient of a relaxed rate (Yang,
+Bamler and Mandt 2020, arXiv 2006.04240), in hundreds of steps; this way a few do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pillow_neural.networks.transform import BLOCK
+from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec, lambda_of_rate
+
+STRENGTH = 0.9
+SHARE = 0.2
+"""Of the newest derivative in the running mean that latents are moved by."""
+
+MASKED_SHARE = 0.25
+"""Of the derivative of MS-SSIM, which holds for smaller moves than that of squared errors."""
+
+WORTH = 0.85
+"""Of lambda: with all of it, choices would be better and larger."""
+
+CURVATURE = 0.6
+"""Of the error's weight in a choice without derivatives, which has to stand for some of what these tell."""
+
+CELLS = HYPER_BLOCK // BLOCK
+LARGEST_TILE = 9
+"""Cells of 64x64 pixels a side. When more are cut in two, both are large enough for MS-SSIM."""
+
+
+class Picture(NamedTuple):
+    """What is coded and with what, of a batch of pictures of one size.
+
+    Attributes:
+        pixels: uint8 [B, P, h, w], not padded.
+        latents: what symbols are chosen for, in quantisation steps, [B, C, H, W].
+        hyper: rounded hyper-latents, [B, hyper, H / 4, W / 4].
+        unit: expected magnitude of the latents in steps, [B, C, 1, 1].
+        weight: bits that a squared step of error is worth, [B, C, 1, 1] or [B, C, H, W].
+        rate: [B] in 0..1.
+    """
+
+    pixels: Tensor
+    latents: Tensor
+    hyper: Tensor
+    unit: Tensor
+    weight: Tensor
+    rate: Tensor
+
+
+class Rest(NamedTuple):
+    """What the choice of symbols left out.
+
+    Attributes:
+        errors: lambda * D, in bits, [B].
+        derivative: of that and of what later phases pay, less what the choice knew, by what was decoded,
+            [B, C, H, W].
+    """
+
+    errors: Tensor
+    derivative: Tensor
+
+
+def errors_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Tensor:
+    """lambda * D, in bits, of what was decoded, [B, C, H, W] in steps: [B]."""
+    return torch.stack([_errors(network, tile) for tile in _tiles(picture, decoded)]).sum(dim=0)
+
+
+def rest_of(network: TransformCodec, picture: Picture, decoded: Tensor, slope: Tensor) -> Rest:
+    """Differentiate what a choice of symbols left out.
+
+    Args:
+        network: the codec's.
+        picture: what was coded.
+        decoded: symbols plus means in steps, [B, C, H, W].
+        slope: bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
+    """
+    share = MASKED_SHARE if network.shape.masking else 1.0
+    errors = torch.zeros(len(decoded), device=decoded.device)
+    with torch.inference_mode(False):
+        derivative = share * WORTH * 2 * picture.weight * (picture.latents - decoded)
+        for tile in _tiles(picture, decoded):
+            more, seen = _differentiated(network, tile, slope[tile.latents], share)
+            errors = errors + more
+            derivative[tile.latents] += seen
+    return Rest(errors, derivative)
+
+
+Part = tuple[slice, slice, slice, slice]
+
+
+class _Tile(NamedTuple):
+    """A part of a batch, with cells of its neighbours around where there are any.
+
+    In tiles the memory is bounded; what MS-SSIM loses at their borders does not matter here.
+
+    Attributes:
+        pixels: of its own, in 0..1.
+        decoded, hyper, unit, rate: as of the whole, those of neighbours included.
+        latents: which of the whole these are.
+        own: which of these are its own.
+    """
+
+    pixels: Tensor
+    decoded: Tensor
+    hyper: Tensor
+    unit: Tensor
+    rate: Tensor
+    latents: Part
+    own: Part
+
+
+def _tiles(picture: Picture, decoded: Tensor) -> Iterator[_Tile]:
+    rows, columns = picture.hyper.shape[2:]
+    for spans in product(_spans(rows), _spans(columns)):
+        around = [slice(max(0, span.start - 1), span.stop + 1) for span in spans]
+        own = [
+            slice(span.start - outer.start, span.stop - outer.start)
+            for span, outer in zip(spans, around, strict=True)
+        ]
+        latents = _part(around, CELLS)
+        yield _Tile(
+            picture.pixels[_part(spans, HYPER_BLOCK)].to(decoded.device).float() / 255,
+            decoded[latents].clone(),
+            picture.hyper[_part(around, 1)].clone(),
+            picture.unit.clone(),
+            picture.rate.clone(),
+            latents,
+            _part(own, CELLS),
+        )
+
+
+def _spans(cells: int) -> list[slice]:
+    """About equal parts of at most LARGEST_TILE cells."""
+    count = -(-cells // LARGEST_TILE)
+    return [slice(*span) for span in pairwise(cells * number // count for number in range(count + 1))]
+
+
+def _part(spans: Sequence[slice], factor: int) -> Part:
+    """Spans of cells in rows and columns that each cell has so many of."""
+    rows, columns = (slice(span.start * factor, span.stop * factor) for span in spans)
+    return slice(None), slice(None), rows, columns
+
+
+def _differentiated(
+    network: TransformCodec, tile: _Tile, slope: Tensor, share: float
+) -> tuple[Tensor, Tensor]:
+    """lambda * D of a tile's own pixels, and the derivative by all its latents."""
+    own = torch.zeros_like(slope)
+    own[tile.own] = slope[tile.own]
+    with torch.enable_grad():
+        seen = tile.decoded.requires_grad_()
+        means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
+        errors = _errors(network, tile)
+        loss = share * errors.sum() - (own * means * tile.unit).sum()
+        return errors.detach(), torch.autograd.grad(loss, seen)[0]
+
+
+def _errors(network: TransformCodec, tile: _Tile) -> Tensor:
+    """lambda * D of a tile's own pixels in bits, [B]."""
+    planes, height, width = tile.pixels.shape[1:]
+    pixels = network.reconstruct(tile.decoded, tile.rate, planes=planes)
+    top, left = (span.start * BLOCK for span in tile.own[2:])
+    own = pixels[:, :, top : top + height, left : left + width]
+    return WORTH * lambda_of_rate(tile.rate) * network.distortion(own, tile.pixels) * (height * width)
+
+
+class Search:
+    """Where latents have been moved so far."""
+
+    def __init__(self, picture: Picture, context_value: Tensor) -> None:
+        self._picture = picture
+        self._derivative = torch.zeros_like(picture.latents)
+        self.weight = CURVATURE * context_value * picture.weight
+
+    def moved(self, derivative: Tensor) -> Tensor:
+        """The latents to choose symbols for next, with `weight`: [B, C, H, W]."""
+        self._derivative += SHARE * (STRENGTH * derivative - self._derivative)
+        return self._picture.latents - self._derivative / (2 * self.weight)

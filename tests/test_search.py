@@ -1,0 +1,153 @@
+"""The search for better symbols of the default codec, on its bundled weights."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pillow_neural.benchmark.metrics import ms_ssim, psnr
+from pillow_neural.codecs.loading import load_codec, weights_for_saving
+from pillow_neural.codecs.nic2026 import Nic2026
+from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
+from pillow_neural.networks import search
+from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
+LEVEL = 30_000
+
+
+@pytest.fixture(scope="module", params=["psnr", "ssim"])
+def codec(request: pytest.FixtureRequest) -> Nic2026:
+    loaded = load_codec(weights_for_saving("nic2026", request.param), "cpu")
+    assert isinstance(loaded, Nic2026)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Tensor:
+    """Two pictures, uint8 [2, 3, 200, 190]."""
+    whole = torch.from_numpy(np.array(Image.open(EXAMPLE).convert("RGB"))).permute(2, 0, 1)
+    return torch.stack([whole[:, 100:300, x : x + 190] for x in (130, 430)])
+
+
+@torch.inference_mode()
+def _chosen(codec: Nic2026, pixels: Tensor) -> tuple[SymbolChooser, Picture, Choice]:
+    chooser = codec._chooser
+    picture = chooser._prepare(pixels, [LEVEL] * len(pixels))
+    weight = picture.weight * codec._network.context_value()
+    return chooser, picture, chooser._choose(picture, picture.latents, weight)
+
+
+def test_means_all_at_once_are_those_of_the_phases(codec: Nic2026, pixels: Tensor) -> None:
+    _, picture, choice = _chosen(codec, pixels)
+    symbols = choice.symbols
+    with torch.no_grad():
+        means = codec._network.prior.means_after(
+            picture.hyper, choice.decoded / picture.unit, picture.unit, picture.rate
+        )
+    assert symbols.abs().sum() > 1000
+    assert torch.allclose(means * picture.unit + symbols, choice.decoded, atol=1e-3)
+
+
+def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Tensor) -> None:
+    """Finite differences along the derivative; slopes are constants of it."""
+    chooser, picture, choice = _chosen(codec, pixels)
+    network = codec._network
+    share = search.MASKED_SHARE if network.shape.masking else 1.0
+    slope = chooser._slope(picture, choice)
+
+    def loss(decoded: Tensor) -> float:
+        with torch.no_grad():
+            means = network.prior.means_after(
+                picture.hyper, decoded / picture.unit, picture.unit, picture.rate
+            )
+            errors = errors_of(network, picture, decoded) / search.WORTH
+            own = (picture.weight * (picture.latents - decoded).square()).double().sum()
+            rest = share * search.WORTH * (errors.double().sum() - own)
+            return float(rest - (slope * means * picture.unit).double().sum())
+
+    derivative = rest_of(network, picture, choice.decoded, slope).derivative
+    direction = derivative * (0.05 / derivative.abs().max())
+    found = loss(choice.decoded + direction) - loss(choice.decoded - direction)
+    assert found == pytest.approx(2 * float((derivative * direction).sum()), rel=0.05)
+
+
+def test_tiles_differentiate_as_the_whole(
+    codec: Nic2026, pixels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if codec._network.shape.masking:
+        pytest.skip("MS-SSIM of tiles is not that of the whole")
+    tall = torch.cat([pixels, pixels.flip(2)], dim=2)
+    chooser, picture, choice = _chosen(codec, tall)
+    slope = chooser._slope(picture, choice)
+    whole = rest_of(codec._network, picture, choice.decoded, slope)
+    monkeypatch.setattr(search, "LARGEST_TILE", 3)
+    assert [tile.pixels.shape[2:] for tile in search._tiles(picture, choice.decoded)] == [
+        (128, 190),
+        (128, 190),
+        (144, 190),
+    ]
+    monkeypatch.setattr(search, "LARGEST_TILE", 2)
+    assert len(list(search._tiles(picture, choice.decoded))) == 8
+    tiles = rest_of(codec._network, picture, choice.decoded, slope)
+    assert torch.allclose(tiles.errors, whole.errors, rtol=1e-4)
+    assert torch.allclose(tiles.derivative, whole.derivative, atol=1e-3 * float(whole.derivative.std()))
+
+
+def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor) -> None:
+    _, picture, _ = _chosen(codec, pixels)
+    moving = Search(picture, codec._network.context_value())
+    assert torch.equal(moving.moved(torch.zeros_like(picture.latents)), picture.latents)
+    first = moving.moved(torch.ones_like(picture.latents)) - picture.latents
+    second = moving.moved(torch.ones_like(picture.latents)) - picture.latents
+    assert (second < first).all()
+    assert (first < 0).all()
+    assert (second > 2 * first).all()
+
+
+@torch.inference_mode()
+def test_every_effort_costs_each_picture_no_more_than_a_smaller_one(codec: Nic2026, pixels: Tensor) -> None:
+    levels = [LEVEL, 2 * LEVEL]
+    chooser, costs = codec._chooser, []
+    for effort in (0, 1, 4):
+        payloads = codec.encode(pixels, levels, effort)
+        picture = chooser._prepare(pixels, levels)
+        decoded = codec.decode_latents(payloads, 190, 200, picture.rate, 3)
+        bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
+        costs.append(bits + errors_of(codec._network, picture, decoded))
+    assert (costs[1] < costs[0] + 32).all()
+    assert (costs[2] < 0.997 * costs[0]).all()
+
+
+def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tensor) -> None:
+    together = codec.encode(pixels, [LEVEL, LEVEL], 2)
+    alone = [codec.encode(pixels[n : n + 1], [LEVEL], 2)[0] for n in range(2)]
+    for one, other in zip(together, alone, strict=True):
+        assert len(one.sections[0]) == pytest.approx(len(other.sections[0]), rel=0.003)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 17), (150, 300)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_effort_with_any_size_and_mode(codec: Nic2026, mode: str, size: tuple[int, int]) -> None:
+    image = Image.open(EXAMPLE).convert(mode).crop((200, 100, 200 + size[0], 100 + size[1]))
+    planes = torch.from_numpy(np.array(image)).reshape(size[1], size[0], -1).permute(2, 0, 1)[None]
+    payload = codec.encode(planes, [LEVEL], 2)
+    assert codec.decode(payload, *size).shape == planes.shape
+
+
+def test_saving_with_effort_is_better_at_equal_size() -> None:
+    image = Image.open(EXAMPLE).convert("RGB").crop((96, 64, 416, 320))
+    for tune, metric in (("psnr", psnr), ("ssim", ms_ssim)):
+        found = []
+        for effort in (0, 3):
+            file = io.BytesIO()
+            image.save(file, "NIC", target_size=3_000, tune=tune, effort=effort)
+            assert 2_900 < len(file.getvalue()) <= 3_000
+            found.append(metric(np.asarray(image), np.asarray(Image.open(file))))
+        assert found[1] > found[0]
