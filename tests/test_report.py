@@ -122,6 +122,11 @@ def test_report_measures_what_is_missing(
     assert len(no_processes) == 5
     assert main([*command, "--reuse", "--limit", "1"]) == 1
 
+    assert main([*command[:-2], "jpeg", "--reuse"]) == 0
+    assert [codec.name for codec in load_results(files[0]).codecs] == ["jpeg", "webp", "jpeg2000"]
+    assert "| jpeg2000 |" in files[0].with_name("report.md").read_text()
+    assert no_processes[5:] == ["jpeg"]
+
 
 @pytest.mark.usefixtures("fake_codec", "few_settings", "no_processes", "no_plots")
 def test_report_shows_ours(sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +199,17 @@ def test_results_are_current_while_settings_weights_and_metrics_are(monkeypatch:
     assert not full_report._is_current(_result("nic", None, NIC2026.id.hex()), codec)
     monkeypatch.setattr(full_report, "HAS_NLPD", False)
     assert full_report._is_current(_result("nic", None, NIC2026.id.hex()), codec)
+
+
+def test_codecs_that_are_not_named_stay_in_a_report_while_their_weights_are_used() -> None:
+    assert NIC2026 is not None
+    assert full_report._has_current_weights(_result("webp", 0.2))
+    assert full_report._has_current_weights(_result("nic:effort9", 0.2, NIC2026.id.hex()))
+    assert not full_report._has_current_weights(_result("nic:effort9", 0.2, "0" * 16))
+    gone = replace(
+        _result("nic:x", 0.2, "0" * 16), settings=[Setting({"codec": "nic2026", "tune": "x"}, *[1.0] * 5, [])]
+    )
+    assert not full_report._has_current_weights(gone)
 
 
 def test_learning_gains_a_point_for_each_weights(tmp_path: Path) -> None:

@@ -57,12 +57,14 @@ class Plan:
     Attributes:
         folders: of PNG pictures, differently named; the first is the main set.
         output: folder for what is written.
-        codecs: in the order of tables and plots; the default one is shown in crops and page.
+        codecs: in the order of tables and plots; the default one is shown in crops and page. Others that
+            `output` holds results of follow, if they are reused.
         published: curves of others by name, measured on the first set.
         shown: pictures to look at closely; none for some of the first set.
         limit: only the first pictures of each set by name.
         jobs: processes that share the pictures of a set; times are measured apart, undisturbed.
-        reuse: keep what `output` holds of the same pictures, settings and weights.
+        reuse: keep what `output` holds of the same pictures, settings and weights, of codecs that are not
+            named at any settings.
     """
 
     folders: Sequence[Path]
@@ -106,11 +108,13 @@ def _measure_set(plan: Plan, name: str, paths: list[Path], published: Mapping[st
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "results.json"
     old = load_results(file) if plan.reuse and file.exists() else Results([], [])
-    kept = [measured for measured in old.codecs if any(_is_current(measured, codec) for codec in plan.codecs)]
-    names = {measured.name for measured in kept}
-    missing = [codec for codec in plan.codecs if codec.name not in names]
     order = [codec.name for codec in plan.codecs]
+    current = [each for each in old.codecs if any(_is_current(each, codec) for codec in plan.codecs)]
+    kept = current + [each for each in old.codecs if each.name not in order and _has_current_weights(each)]
+    names = {measured.name for measured in current}
+    missing = [codec for codec in plan.codecs if codec.name not in names]
     results = Results(old.pictures, _in_order(kept, order))
+    results.save(file)
     reuse = results if kept else None
     for so_far in measure(missing, paths, jobs=plan.jobs, reuse=reuse):
         results = Results(so_far.pictures, _in_order(so_far.codecs, order))
@@ -130,13 +134,25 @@ def _is_current(measured: CodecResult, codec: Codec) -> bool:
     )
 
 
+def _has_current_weights(measured: CodecResult) -> bool:
+    """Whether a codec of ours saves with the weights that were measured; others have none."""
+    codec = Codec(measured.name, measured.format, tuple(setting.args for setting in measured.settings))
+    try:
+        weights = weights_measured(codec).get("weights")
+    except OSError:
+        return False
+    return measured.environment.get("weights") == weights
+
+
 def _in_order(measured: Sequence[CodecResult], names: Sequence[str]) -> list[CodecResult]:
-    return sorted(measured, key=lambda codec: names.index(codec.name))
+    """Those of these names first, the others as they were."""
+    return sorted(measured, key=lambda codec: names.index(codec.name) if codec.name in names else len(names))
 
 
 def _speed(plan: Plan, results: Results, picture: Path) -> SpeedResults:
     file = plan.output / "speed.json"
-    codecs = [typical_setting(measured) for measured in results.codecs]
+    names = {codec.name for codec in plan.codecs}
+    codecs = [typical_setting(measured) for measured in results.codecs if measured.name in names]
     if plan.reuse and file.exists() and (old := load_speed(file)).holds(codecs, picture):
         return old
     speed = measure_speed(codecs, picture)
