@@ -32,8 +32,8 @@ class SaveOptions:
         codec: a registered codec name; None for the default codec or, where that costs less, "lossless". Of
             "lossless", which excludes `target_size`, `quality` is not used.
         tune: what the codec's weights are best in, "psnr" or "ssim" of the default codec; None for its own.
-        effort: 0 to 9, how many times the default codec looks for symbols that cost less, each about as long
-            as saving without. The other codecs do not search.
+        effort: 0, fast, to 9, best: how much the default codec looks for symbols that cost less, once for
+            every two, each time about three times as long as saving without. The other codecs do not search.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.

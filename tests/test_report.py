@@ -229,6 +229,8 @@ def test_learning_gains_a_point_for_each_weights(tmp_path: Path) -> None:
         replace(new, psnr=0.0, msssim=0.0),
     ]
     assert with_measured(points, Results([], [ours])) == points
+    slow = replace(ours, settings=[replace(each, args={"effort": 9}) for each in ours.settings])
+    assert with_measured(points, Results([], [_result("webp", None), slow])) == points
     assert load_learning(tmp_path / "missing.json") == []
 
 

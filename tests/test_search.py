@@ -67,12 +67,12 @@ def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Ten
             means = network.prior.means_after(
                 picture.hyper, decoded / picture.unit, picture.unit, picture.rate
             )
-            errors = errors_of(network, picture, decoded) / search.WORTH
+            errors = errors_of(network, codec._filter, picture, decoded) / search.WORTH
             own = (picture.weight * (picture.latents - decoded).square()).double().sum()
             rest = share * search.WORTH * (errors.double().sum() - own)
             return float(rest - (slope * means * picture.unit).double().sum())
 
-    derivative = rest_of(network, picture, choice.decoded, slope).derivative
+    derivative = rest_of(network, codec._filter, picture, choice.decoded, slope).derivative
     direction = derivative * (0.05 / derivative.abs().max())
     found = loss(choice.decoded + direction) - loss(choice.decoded - direction)
     assert found == pytest.approx(2 * float((derivative * direction).sum()), rel=0.05)
@@ -86,7 +86,7 @@ def test_tiles_differentiate_as_the_whole(
     tall = torch.cat([pixels, pixels.flip(2)], dim=2)
     chooser, picture, choice = _chosen(codec, tall)
     slope = chooser._slope(picture, choice)
-    whole = rest_of(codec._network, picture, choice.decoded, slope)
+    whole = rest_of(codec._network, codec._filter, picture, choice.decoded, slope)
     monkeypatch.setattr(search, "LARGEST_TILE", 3)
     assert [tile.pixels.shape[2:] for tile in search._tiles(picture, choice.decoded)] == [
         (128, 190),
@@ -95,7 +95,7 @@ def test_tiles_differentiate_as_the_whole(
     ]
     monkeypatch.setattr(search, "LARGEST_TILE", 2)
     assert len(list(search._tiles(picture, choice.decoded))) == 8
-    tiles = rest_of(codec._network, picture, choice.decoded, slope)
+    tiles = rest_of(codec._network, codec._filter, picture, choice.decoded, slope)
     assert torch.allclose(tiles.errors, whole.errors, rtol=1e-4)
     assert torch.allclose(tiles.derivative, whole.derivative, atol=1e-3 * float(whole.derivative.std()))
 
@@ -115,19 +115,19 @@ def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor
 def test_every_effort_costs_each_picture_no_more_than_a_smaller_one(codec: Nic2026, pixels: Tensor) -> None:
     levels = [LEVEL, 2 * LEVEL]
     chooser, costs = codec._chooser, []
-    for effort in (0, 1, 4):
+    for effort in (0, 1, 7):
         payloads = codec.encode(pixels, levels, effort)
         picture = chooser._prepare(pixels, levels)
         decoded = codec.decode_latents(payloads, 190, 200, picture.rate, 3)
         bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
-        costs.append(bits + errors_of(codec._network, picture, decoded))
+        costs.append(bits + errors_of(codec._network, codec._filter, picture, decoded))
     assert (costs[1] < costs[0] + 32).all()
     assert (costs[2] < 0.997 * costs[0]).all()
 
 
 def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tensor) -> None:
-    together = codec.encode(pixels, [LEVEL, LEVEL], 2)
-    alone = [codec.encode(pixels[n : n + 1], [LEVEL], 2)[0] for n in range(2)]
+    together = codec.encode(pixels, [LEVEL, LEVEL], 3)
+    alone = [codec.encode(pixels[n : n + 1], [LEVEL], 3)[0] for n in range(2)]
     for one, other in zip(together, alone, strict=True):
         assert len(one.sections[0]) == pytest.approx(len(other.sections[0]), rel=0.003)
 
@@ -137,7 +137,7 @@ def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tenso
 def test_effort_with_any_size_and_mode(codec: Nic2026, mode: str, size: tuple[int, int]) -> None:
     image = Image.open(EXAMPLE).convert(mode).crop((200, 100, 200 + size[0], 100 + size[1]))
     planes = torch.from_numpy(np.array(image)).reshape(size[1], size[0], -1).permute(2, 0, 1)[None]
-    payload = codec.encode(planes, [LEVEL], 2)
+    payload = codec.encode(planes, [LEVEL], 3)
     assert codec.decode(payload, *size).shape == planes.shape
 
 
@@ -145,7 +145,7 @@ def test_saving_with_effort_is_better_at_equal_size() -> None:
     image = Image.open(EXAMPLE).convert("RGB").crop((96, 64, 416, 320))
     for tune, metric in (("psnr", psnr), ("ssim", ms_ssim)):
         found = []
-        for effort in (0, 3):
+        for effort in (0, 5):
             file = io.BytesIO()
             image.save(file, "NIC", target_size=3_000, tune=tune, effort=effort)
             assert 2_900 < len(file.getvalue()) <= 3_000

@@ -90,10 +90,15 @@ def save_learning(points: Sequence[LearningPoint], path: Path) -> None:
 
 
 def with_measured(points: Sequence[LearningPoint], results: Results) -> list[LearningPoint]:
-    """The points, by codec and megapixels, with those of the weights that were measured added or renewed."""
+    """The points, by codec and megapixels, with those of the weights that were measured added or renewed.
+
+    Only as they save by default: not with an effort.
+    """
     rates = [rates_against_anchor(results, metric) for metric in METRICS]
     by_weights = {(point.codec, point.weights): point for point in points}
     for codec in results.codecs:
+        if "effort" in codec.settings[0].args:
+            continue
         point = _point(codec, *(rate.get(codec.name) for rate in rates))
         if point is not None:
             by_weights[point.codec, point.weights] = point

@@ -79,7 +79,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         "--effort",
         type=arguments.effort,
         metavar="N",
-        help=f"how many times to look for an encoding that costs less, 0 (the default) to {MAX_EFFORT}",
+        help=f"how much to look for an encoding that costs less, 0 (the default) to {MAX_EFFORT}",
     )
     arguments.add_conversion(command, "pictures, patterns, or folders of pictures", ".nic")
 

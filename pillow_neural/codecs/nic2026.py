@@ -100,7 +100,7 @@ class Nic2026:
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
-        self._chooser = SymbolChooser(self._network, tables, colour_channels, device)
+        self._chooser = SymbolChooser(self._network, tables, colour_channels, post_filter, device)
         self._calibration = calibration
         self._filter = post_filter
         self._device = device
@@ -116,7 +116,7 @@ class Nic2026:
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
-        """One stream a picture; see the contract. Effort is how many times symbols are chosen again."""
+        """One stream a picture; see the contract. Effort: see `SymbolChooser`."""
         payloads = []
         for level, sections in zip(levels, self.symbols(pictures, levels, effort), strict=True):
             encoder = SymbolEncoder(self._tables)
