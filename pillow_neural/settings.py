@@ -134,11 +134,10 @@ def check_target_size(value: object) -> int:
         TypeError: not an integer.
         ValueError: not positive.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"target_size must be a whole number of bytes, not {type(value).__name__}")
-    if value <= 0:
-        raise ValueError(f"target_size must be at least 1 byte, not {value}")
-    return int(value)
+    size = _whole_number(value, "target_size must be a whole number of bytes")
+    if size <= 0:
+        raise ValueError(f"target_size must be at least 1 byte, not {size}")
+    return size
 
 
 def check_effort(value: object) -> int:
@@ -148,9 +147,7 @@ def check_effort(value: object) -> int:
         TypeError: not an integer.
         ValueError: outside 0 to 9.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"effort must be a whole number, not {type(value).__name__}")
-    effort = int(value)
+    effort = _whole_number(value, "effort must be a whole number")
     if not 0 <= effort <= MAX_EFFORT:
         raise ValueError(f"effort must be from 0, fast, to {MAX_EFFORT}, best, not {effort}")
     return effort
@@ -177,6 +174,12 @@ def carried_timing(im: Image.Image, name: str) -> int:
         return check_timing(name, im.info.get(name, 0))
     except (TypeError, ValueError):
         return 0
+
+
+def _whole_number(value: object, wanted: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{wanted}, not {type(value).__name__}")
+    return int(value)
 
 
 def _check_duration(value: object) -> int | tuple[int, ...] | None:
