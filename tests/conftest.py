@@ -11,6 +11,7 @@ from torch.nn import functional as F
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.networks import precision
 from pillow_neural.weights import WeightsEntry, WeightsUnavailableError
 
 WEIGHTS = WeightsEntry("nic2026", "fake.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
@@ -96,3 +97,9 @@ def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image
 def make_picture() -> Callable[..., Image.Image]:
     """`make_picture(mode="RGB", width=40, height=30)`."""
     return picture
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bfloat16 anywhere, as on processors that do not multiply it."""
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)

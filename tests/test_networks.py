@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from pillow_neural.entropy.gaussian import gaussian_bits, index_of_scale, logistic_bits, scale_of_index
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import (
     ACTIVATION_LIMIT,
     IntegerConv2d,
@@ -17,11 +20,12 @@ from pillow_neural.networks.integer import (
 )
 from pillow_neural.networks.packing import pack, thaw, unpack
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
+from pillow_neural.networks.pixel_stage import CELL, HALO, PixelStage
 from pillow_neural.networks.prior import MeanPhase, rate_plane
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.residual import RateResidualBlock
-from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec, lambda_of_rate
+from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec, lambda_of_rate, squared_error
 
 SMALL = NetworkShape(
     latents=16, features=8, analysis_blocks=1, synthesis_blocks=1, hyper=4,
@@ -240,12 +244,54 @@ def test_one_plane_gives_the_latents_of_three_equal_ones(uneven_transforms: Tran
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("reduction", [1, 2, 8])
 def test_one_plane_is_the_mean_of_three(uneven_transforms: TransformCodec, reduction: int) -> None:
     decoded, rate = torch.randn(2, 16, 4, 2), torch.tensor([0.2, 0.9])
     expected = uneven_transforms.reconstruct(decoded, rate, reduction).mean(dim=1, keepdim=True)
     grey = uneven_transforms.reconstruct(decoded, rate, reduction, planes=1)
     torch.testing.assert_close(grey, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def stage() -> PixelStage:
+    stage = PixelStage(6)
+    torch.nn.init.normal_(stage.tail.weight, std=0.3)
+    return stage
+
+
+def test_an_untrained_pixel_stage_changes_nothing() -> None:
+    pixels = torch.rand(2, 3, 8, 6)
+    assert torch.equal(PixelStage(6)(pixels, torch.tensor([0.1, 0.7])), pixels)
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("in_float32")
+def test_one_plane_in_the_pixel_stage_is_the_mean_of_three_equal_ones(stage: PixelStage) -> None:
+    grey, rate = torch.rand(2, 1, 12, 8), torch.tensor([0.2, 0.9])
+    expected = stage(grey.repeat(1, 3, 1, 1), rate).mean(dim=1, keepdim=True)
+    assert not torch.allclose(expected, grey, atol=0.01)
+    torch.testing.assert_close(stage(grey, rate), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_pixel_behind_the_pixel_stage_depends_on_its_halo_alone(stage: PixelStage) -> None:
+    pixels = torch.rand(1, 3, 40, 2, requires_grad=True)
+    stage(pixels, torch.tensor([0.5]))[:, :, 20].sum().backward()
+    assert pixels.grad is not None
+    rows = pixels.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+    assert 20 - HALO <= rows.min() < 20 - HALO + CELL
+    assert 20 + HALO - CELL < rows.max() <= 20 + HALO
+
+
+def test_finishing_waits_for_a_filter() -> None:
+    network = TransformCodec(replace(SMALL, pixel_features=6))
+    assert network.pixel_stage is not None
+    torch.nn.init.normal_(network.pixel_stage.tail.weight)
+    pixels, rate = torch.rand(1, 3, 16, 16), torch.tensor([0.5])
+    assert network.finish(pixels, rate) is pixels
+    network.post_filter = AdaptiveFilter(torch.zeros(2, 8, 20), torch.zeros(2, 0), torch.zeros(2, 0))
+    assert torch.equal(network.finish(pixels, rate), network.pixel_stage(pixels, rate))
+    assert network.finish_halo > TransformCodec(SMALL).finish_halo
 
 
 def test_colour_channels_are_those_whose_planes_cancel() -> None:
@@ -256,3 +302,36 @@ def test_colour_channels_are_those_whose_planes_cancel() -> None:
     weight = planes[:, :, None] * kernels[:, None]
     synthesis.linear.weight.data = weight.reshape(16, 768).T[:, :, None, None]
     assert torch.equal(synthesis.colour_channels(), torch.arange(16) % 3 == 0)
+
+
+def _gradient_as_coded(scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of bits + lambda * D by an analysis that is `scale` times the exact one: the whole, and that of D."""
+    network = TransformCodec(SMALL)
+    basis = torch.linalg.qr(torch.randn(768, 16)).Q
+    network.synthesis.linear.weight.data = basis[:, :, None, None]
+    network.analysis.linear.weight.data = scale * basis.T[:, :, None, None]
+    tails = network.analysis.tail, network.synthesis.tail
+    for silent in (*(tail.bias for tail in tails), network.prior.hyper_analysis[-1].weight):
+        torch.nn.init.zeros_(silent)
+    rate = torch.tensor([0.3, 0.6])
+    with torch.no_grad():
+        pixels = network.reconstruct(3 * torch.randn(2, 16, 8, 8), rate)
+    output = network(pixels, rate, as_coded=True)
+    errors = (lambda_of_rate(rate) * squared_error(output.reconstruction, pixels)).sum() * 128**2
+    weight = network.analysis.linear.weight
+    whole, of_errors = (
+        torch.autograd.grad(value, weight, retain_graph=True)[0]
+        for value in (output.bits.sum() + errors, errors)
+    )
+    return (whole * weight).sum() / scale, (of_errors * weight).sum() / scale
+
+
+def test_as_coded_an_exact_analysis_has_nothing_to_learn_from_quantisation() -> None:
+    whole, of_errors = _gradient_as_coded(1.0)
+    assert of_errors < 0, "quantisation shrinks, so errors alone would have latents grow"
+    assert whole.abs() < 1e-3 * of_errors.abs()
+
+
+def test_as_coded_an_analysis_comes_back_to_the_exact_one() -> None:
+    assert _gradient_as_coded(1.1)[0] > 0
+    assert _gradient_as_coded(0.9)[0] < 0

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
-from pillow_neural.networks import prior
-from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
@@ -38,7 +37,10 @@ from tests.codec_helpers import train
 from tests.test_networks import SMALL
 
 RECIPE: Recipe = replace(
-    recipe_module.RECIPE, build=lambda: TransformCodec(replace(SMALL, latents=64)), crop=64, batch=2
+    recipe_module.RECIPE,
+    build=lambda: TransformCodec(replace(SMALL, latents=64, pixel_features=6)),
+    crop=64,
+    batch=2,
 )
 
 
@@ -86,6 +88,16 @@ def test_crops_are_seeded_and_of_the_right_shape() -> None:
     assert first.shape == (5, 3, 64, 64)
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
+
+
+def test_half_of_the_crops_lose_colour_and_keep_their_brightness() -> None:
+    red, green, blue = np.full((3, 80, 80), 100) + np.array([90, 0, -60])[:, None, None]
+    pixels = np.stack([red, green, blue], axis=2).astype(np.uint8)
+    crops = CropSampler([Picture("a", pixels)], 64, seed=3).batch(60)[:, :, 0, 0].float()
+    spread = crops.amax(dim=1) - crops.amin(dim=1)
+    assert 15 <= (spread < 145).sum() <= 45
+    assert 30 <= spread.min() < 80
+    assert (crops.mean(dim=1) - 110).abs().max() <= 1
 
 
 def test_klt_compacts_energy() -> None:
@@ -197,6 +209,14 @@ def test_training_continues_from_listed_weights(tmp_path: Path) -> None:
     assert torch.equal(head, stored["synthesis.head.weight"])
     assert torch.equal(trainer.average["synthesis.head.weight"].half(), head)
 
+    trainer.checkpoint()
+    again = Trainer(recipe_module.RECIPE, recipe_module.build(), options)
+    again.resume()
+    for network in (trainer.network, again.network):
+        assert isinstance(network, TransformCodec)
+        assert network.post_filter is not None
+        assert torch.equal(network.post_filter.kernels.half(), stored["filter.kernels"])
+
 
 @pytest.mark.parametrize("coded_share", [0.0, 1.0])
 def test_training_lowers_the_loss(
@@ -229,25 +249,20 @@ def test_a_recipe_knows_what_it_can_be_tuned_for() -> None:
         find_recipe("nic2026", ["priming=1"], tune="ssim")
 
 
-def test_chosen_symbols_that_are_zero_do_not_pull_at_their_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latents_have_the_gradient_of_what_is_decoded_and_none_of_the_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(5)
     model = TransformCodec(replace(SMALL, latents=64)).prior
     latents = torch.randn(1, 64, 8, 8).mul_(1.5).requires_grad_()
     monkeypatch.setattr(model, "hyper_latents", lambda latents, rate: torch.zeros(1, SMALL.hyper, 2, 2))
-    chosen = []
-
-    def spy(residual: Tensor, weight: Tensor, bits_of: Callable[[Tensor], Tensor]) -> Tensor:
-        chosen.append(rate_distortion_round(residual, weight, bits_of))
-        return chosen[-1]
-
-    monkeypatch.setattr(prior, "rate_distortion_round", spy)
-    weight = torch.full((1, 64, 1, 1), 3.0)
+    weight, importance = torch.full((1, 64, 1, 1), 3.0), torch.randn(1, 64, 8, 8)
     decoded, bits = model(latents, torch.ones(1, 64, 1, 1), torch.tensor([0.5]), weight)
-    (bits.sum() + weight * (decoded - latents.detach()).square()).sum().backward()
-    zero = torch.stack(chosen).sum(dim=0) == 0
-    assert 0.1 < zero.float().mean() < 0.9
-    assert latents.grad is not None
-    assert torch.equal(latents.grad == 0, zero)
+    assert 0.1 < (decoded.abs() < 0.5).float().mean() < 0.9
+    (gradient,) = torch.autograd.grad((importance * decoded).sum(), latents, retain_graph=True)
+    torch.testing.assert_close(gradient, importance)
+    (of_bits,) = torch.autograd.grad(bits.sum(), latents, allow_unused=True)
+    assert of_bits is None or not of_bits.any()
 
 
 def test_tables_follow_what_was_counted() -> None:
@@ -283,8 +298,10 @@ def test_checkpoint_becomes_a_codec(
     path = tmp_path / "weights.safetensors"
     path.write_bytes(save(packed.tensors, packed.metadata))
     codec = nic2026.load(path, "cpu")
-    assert codec._filter.kernels.shape[0] == 2
-    assert codec._filter.kernels.ne(0).any()
+    post_filter = codec._network.post_filter
+    assert post_filter is not None
+    assert post_filter.kernels.shape[0] == 2
+    assert post_filter.kernels.ne(0).any()
     picture = torch.from_numpy(_noise(5, 50, 70).copy()).permute(2, 0, 1)[None]
     low, high = codec.encode(picture, [10_000])[0], codec.encode(picture, [60_000])[0]
     assert len(low.sections[0]) < len(high.sections[0])
@@ -292,6 +309,20 @@ def test_checkpoint_becomes_a_codec(
         (codec.decode([p], 70, 50).float() - picture.float()).square().mean().item() for p in (low, high)
     ]
     assert errors[1] < errors[0]
+
+
+def test_the_filter_that_a_pixel_stage_was_trained_with_stays(
+    small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 1)
+    monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 2)
+    network = RECIPE.build()
+    RECIPE.initialise(network, small_sampler)
+    post_filter = AdaptiveFilter(torch.rand(3, 8, 20).half().float(), torch.zeros(3, 0), torch.zeros(3, 0))
+    assert RECIPE.use_filter is not None
+    RECIPE.use_filter(network, post_filter)
+    packed = RECIPE.pack(network, small_sampler, [_noise(9, 96, 128)])
+    assert torch.equal(packed.tensors["filter.kernels"].float(), post_filter.kernels)
 
 
 def test_pictures_are_saved_and_opened_with_weights_of_ones_own(

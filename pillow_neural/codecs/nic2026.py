@@ -7,7 +7,7 @@
                                               |     scale index, phase 0..3     mean, phase 0..3   |
                                               |              |                       |             v
                                               +--> symbols = round(r - mean) --tables by index--> one stream
-    pixels <--filter-- synthesis <-- y' <--x inverse gains-- symbols + mean <-----------------------+
+    pixels <--finish-- synthesis <-- y' <--x inverse gains-- symbols + mean <-----------------------+
 
 Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen et al. 2018, arXiv
 1809.02736) in four phases, gains for all rates (Cui et al. 2021), and the coder fed from integers alone.
@@ -37,7 +37,7 @@ from pillow_neural.codecs.shared import RateCalibration, rate_positions, read_we
 from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.networks.adaptive_filter import HALO, AdaptiveFilter
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
 from pillow_neural.networks.strips import in_strips
@@ -47,9 +47,6 @@ from pillow_neural.networks.transform_codec import (
     TransformCodec,
     lambda_of_rate,
 )
-
-FILTER_HALO = -(-HALO // BLOCK)
-"""Rows of blocks above and below its own whose pixels a filtered row of blocks depends on."""
 
 PARAMETERS = 3
 
@@ -81,11 +78,10 @@ class Nic2026:
     """The codec with its weights; see pillow_neural.codecs.contract.Codec.
 
     Args:
-        network: with frozen integer convolutions.
+        network: with frozen integer convolutions and its filter.
         tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
         colour_channels: bool [C], the latents that are left out of grey pictures.
         calibration: what the rate levels mean.
-        post_filter: what pixels pass after the synthesis.
         device: where the network runs.
     """
 
@@ -95,14 +91,12 @@ class Nic2026:
         tables: FrequencyTables,
         colour_channels: Tensor,
         calibration: RateCalibration,
-        post_filter: AdaptiveFilter,
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
         self._tables = tables
-        self._chooser = SymbolChooser(self._network, tables, colour_channels, post_filter, device)
+        self._chooser = SymbolChooser(self._network, tables, colour_channels, device)
         self._calibration = calibration
-        self._filter = post_filter
         self._device = device
 
     def level_of_quality(self, bits_per_pixel: float) -> int:
@@ -181,12 +175,11 @@ class Nic2026:
         def synthesise(strip: Tensor) -> Tensor:
             pixels: Tensor = self._network.reconstruct(strip, rate, reduction, planes)
             if reduction == 1:
-                pixels = self._filter(pixels, rate)
+                pixels = self._network.finish(pixels, rate)
             return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
-        return in_strips(
-            synthesise, latents, 1, BLOCK // reduction, self._network.synthesis.halo + FILTER_HALO
-        )
+        halo = self._network.synthesis.halo + -(-self._network.finish_halo // BLOCK)
+        return in_strips(synthesise, latents, 1, BLOCK // reduction, halo)
 
 
 def load(path: Path, device: str) -> Nic2026:
@@ -196,5 +189,5 @@ def load(path: Path, device: str) -> Nic2026:
     unpack(network, tensors)
     calibration = RateCalibration.of(tensors)
     chosen = torch.device(device)
-    post_filter = AdaptiveFilter.of(tensors, chosen)
-    return Nic2026(network, tables, tensors["colour_channels"], calibration, post_filter, chosen)
+    network.post_filter = AdaptiveFilter.of(tensors, chosen)
+    return Nic2026(network, tables, tensors["colour_channels"], calibration, chosen)

@@ -18,7 +18,6 @@ from torch import Tensor
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.tables import FrequencyTables
-from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import rate_distortion_round
@@ -63,13 +62,11 @@ class SymbolChooser:
         network: TransformCodec,
         tables: FrequencyTables,
         colour_channels: Tensor,
-        post_filter: AdaptiveFilter,
         device: torch.device,
     ) -> None:
         self._network = network
         self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
         self._colour_channels = colour_channels.to(device)
-        self._filter = post_filter
         self._device = device
 
     def sections(self, pictures: Tensor, levels: Sequence[int], effort: int) -> list[list[Section]]:
@@ -125,10 +122,10 @@ class SymbolChooser:
         search = Search(picture, self._network.context_value())
         best, lowest = choice.sections, torch.full((len(choice.sections),), math.inf)
         for _ in range((effort + 1) // 2):
-            rest = rest_of(self._network, self._filter, picture, choice.decoded, self._slope(picture, choice))
+            rest = rest_of(self._network, picture, choice.decoded, self._slope(picture, choice))
             best, lowest = _cheaper(best, lowest, choice.sections, rest.errors + self._bits_of(choice))
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
-        errors = errors_of(self._network, self._filter, picture, choice.decoded)
+        errors = errors_of(self._network, picture, choice.decoded)
         return _cheaper(best, lowest, choice.sections, errors + self._bits_of(choice))[0]
 
     def _choose(self, picture: Picture, latents: Tensor, weight: Tensor) -> Choice:

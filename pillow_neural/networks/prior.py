@@ -258,10 +258,10 @@ class PhasedPrior(nn.Module):
             rate: [B] in 0..1.
             error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1] or
                 [B, C, H, W]. With it
-                symbols are chosen as the encoder does and the rate is theirs. Their gradient is that of
-                what they stand for, and zero for those that are zero: a latent may move in the dead zone
-                and nothing follows, and where it leaves it, both choices cost the same. Without it symbols
-                are rounded, straight through, and the rate in training is that of noisy latents.
+                symbols are chosen as the encoder does, the rate is theirs, and they are constants: as each is
+                the best choice, what follows from another one is next to nothing. Latents have the gradient
+                of what is decoded. Without it symbols are rounded, straight through, and the rate in
+                training is that of noisy latents.
         """
         hyper = self.hyper_latents(latents, rate)
         scale = torch.exp(self.hyper_log_scale)[:, None, None]
@@ -282,9 +282,10 @@ class PhasedPrior(nn.Module):
                 return Quantised(symbols, straight_through(residual, symbols / unit))
             scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
             symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
-            residual = straight_through(residual * (symbols != 0), symbols / unit)
-            coded = coded + residual * unit
-            return Quantised(symbols, residual)
+            share = scale.square() / (1 + scale.square()) * (symbols != 0)
+            moved = (mean - mean.detach()) * share
+            coded = coded + symbols - moved * unit
+            return Quantised(symbols, symbols / unit - moved + (normalised - normalised.detach()) * mask)
 
         decoded = self.walk(hyper, unit, rate, quantise)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))

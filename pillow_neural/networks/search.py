@@ -2,7 +2,7 @@
 
     decoded latents --means of later phases--> what their symbols pay more --+
           |                                                                  +--> derivative --> moved latents
-          +--synthesis, filter--> distortion, less the error of each latent -+
+          +--synthesis, finish--> distortion, less the error of each latent -+
 
 Symbols are chosen latent by latent, each with its own error and as if nothing followed from it
 (pillow_neural.networks.quantise). Once all are chosen, the derivative of the rest of bits + lambda * D by
@@ -20,11 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec, lambda_of_rate
 
-STRENGTH = 0.9
+STRENGTH = 1.1
 SHARE = 0.2
 """Of the newest derivative in the running mean that latents are moved by."""
 
@@ -75,21 +74,16 @@ class Rest(NamedTuple):
     derivative: Tensor
 
 
-def errors_of(
-    network: TransformCodec, post_filter: AdaptiveFilter, picture: Picture, decoded: Tensor
-) -> Tensor:
+def errors_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Tensor:
     """lambda * D, in bits, of what was decoded, [B, C, H, W] in steps: [B]."""
-    return torch.stack([_errors(network, post_filter, tile) for tile in _tiles(picture, decoded)]).sum(dim=0)
+    return torch.stack([_errors(network, tile) for tile in _tiles(picture, decoded)]).sum(dim=0)
 
 
-def rest_of(
-    network: TransformCodec, post_filter: AdaptiveFilter, picture: Picture, decoded: Tensor, slope: Tensor
-) -> Rest:
+def rest_of(network: TransformCodec, picture: Picture, decoded: Tensor, slope: Tensor) -> Rest:
     """Differentiate what a choice of symbols left out.
 
     Args:
-        network: the codec's.
-        post_filter: what pixels pass after the synthesis; its classes count as constants.
+        network: the codec's; the classes of its filter count as constants.
         picture: what was coded.
         decoded: symbols plus means in steps, [B, C, H, W].
         slope: bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
@@ -99,7 +93,7 @@ def rest_of(
     with torch.inference_mode(False):
         derivative = share * WORTH * 2 * picture.weight * (picture.latents - decoded)
         for tile in _tiles(picture, decoded):
-            more, seen = _differentiated(network, post_filter, tile, slope[tile.latents], share)
+            more, seen = _differentiated(network, tile, slope[tile.latents], share)
             errors = errors + more
             derivative[tile.latents] += seen
     return Rest(errors, derivative)
@@ -162,7 +156,7 @@ def _part(spans: Sequence[slice], factor: int) -> Part:
 
 
 def _differentiated(
-    network: TransformCodec, post_filter: AdaptiveFilter, tile: _Tile, slope: Tensor, share: float
+    network: TransformCodec, tile: _Tile, slope: Tensor, share: float
 ) -> tuple[Tensor, Tensor]:
     """lambda * D of a tile's own pixels, and the derivative by all its latents."""
     own = torch.zeros_like(slope)
@@ -170,15 +164,15 @@ def _differentiated(
     with torch.enable_grad():
         seen = tile.decoded.requires_grad_()
         means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
-        errors = _errors(network, post_filter, tile)
+        errors = _errors(network, tile)
         loss = share * errors.sum() - (own * means * tile.unit).sum()
         return errors.detach(), torch.autograd.grad(loss, seen)[0]
 
 
-def _errors(network: TransformCodec, post_filter: AdaptiveFilter, tile: _Tile) -> Tensor:
+def _errors(network: TransformCodec, tile: _Tile) -> Tensor:
     """lambda * D of a tile's own pixels in bits, [B]."""
     planes, height, width = tile.pixels.shape[1:]
-    pixels = post_filter(network.reconstruct(tile.decoded, tile.rate, planes=planes), tile.rate)
+    pixels = network.finish(network.reconstruct(tile.decoded, tile.rate, planes=planes), tile.rate)
     top, left = (span.start * BLOCK for span in tile.own[2:])
     own = pixels[:, :, top : top + height, left : left + width]
     return WORTH * lambda_of_rate(tile.rate) * network.distortion(own, tile.pixels) * (height * width)
@@ -189,10 +183,12 @@ class Search:
 
     def __init__(self, picture: Picture, context_value: Tensor) -> None:
         self._picture = picture
-        self._derivative = torch.zeros_like(picture.latents)
+        self._mean = torch.zeros_like(picture.latents)
+        self._known = 0.0
         self.weight = CURVATURE * context_value * picture.weight
 
     def moved(self, derivative: Tensor) -> Tensor:
         """The latents to choose symbols for next, with `weight`: [B, C, H, W]."""
-        self._derivative += SHARE * (STRENGTH * derivative - self._derivative)
-        return self._picture.latents - self._derivative / (2 * self.weight)
+        self._mean += SHARE * (derivative - self._mean)
+        self._known += SHARE * (1 - self._known)
+        return self._picture.latents - STRENGTH / self._known * self._mean / (2 * self.weight)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.residual import RateResidualBlock
 
 BLOCK = 16
@@ -44,8 +45,8 @@ class Analysis(nn.Module):
         blocks = F.pixel_unshuffle(pixels, BLOCK)
         cells = F.pixel_unshuffle(pixels / INPUT_UNIT, 8)
         if pixels.shape[1] == 1:
-            linear = F.conv2d(blocks, _added_planes(self.linear.weight))
-            features = F.conv2d(cells, _added_planes(self.head.weight), self.head.bias)
+            linear = F.conv2d(blocks, added_planes(self.linear.weight))
+            features = F.conv2d(cells, added_planes(self.head.weight), self.head.bias)
         else:
             linear, features = self.linear(blocks), self.head(cells)
         for block in self.blocks:
@@ -80,16 +81,16 @@ class Synthesis(nn.Module):
     def forward(self, latents: Tensor, step: Tensor, rate: Tensor, planes: int = 3) -> Tensor:
         """Linear transform plus the network's share; step is the latents' [B, latents, 1, 1]."""
         expected = torch.sqrt(self.spread[:, None, None].square() + step.square())
-        features = F.pixel_shuffle(self.head(latents / expected), 2)
-        for block in self.blocks:
-            features = block(features, rate)
+        linear, tail, bias = self.linear.weight, self.tail.weight, self.tail.bias
+        assert bias is not None
         if planes == 1:
-            assert self.tail.bias is not None
-            linear = F.conv2d(latents, _averaged_planes(self.linear.weight))
-            network = F.conv2d(features, _averaged_planes(self.tail.weight), _averaged_planes(self.tail.bias))
-        else:
-            linear, network = self.linear(latents), self.tail(features)
-        return F.pixel_shuffle(linear, BLOCK).float() + OUTPUT_UNIT * F.pixel_shuffle(network, 8).float()
+            linear, tail, bias = averaged_planes(linear), averaged_planes(tail), averaged_planes(bias)
+        with small_shares(latents.device):
+            features = F.pixel_shuffle(self.head(latents / expected), 2)
+            for block in self.blocks:
+                features = block(features, rate)
+            network = F.pixel_shuffle(F.conv2d(features, tail, bias), 8)
+        return F.pixel_shuffle(F.conv2d(latents, linear), BLOCK).float() + OUTPUT_UNIT * network.float()
 
     def reduced(self, latents: Tensor, reduction: int, planes: int = 3) -> Tensor:
         """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3 or 1, 16h / r, 16w / r].
@@ -98,7 +99,7 @@ class Synthesis(nn.Module):
         most of the multiplications, adds little to such means.
         """
         side = BLOCK // reduction
-        weight = _averaged_planes(self.linear.weight) if planes == 1 else self.linear.weight
+        weight = averaged_planes(self.linear.weight) if planes == 1 else self.linear.weight
         kernels = weight.view(planes, side, reduction, side, reduction, -1).mean(dim=(2, 4))
         pixels = F.conv2d(latents, kernels.reshape(planes * side * side, -1, 1, 1))
         return F.pixel_shuffle(pixels, side).float()
@@ -106,15 +107,15 @@ class Synthesis(nn.Module):
     def colour_channels(self) -> Tensor:
         """Which latents hardly show in grey pictures, bool [latents]: see GREY_SHARE."""
         weight = self.linear.weight.detach()
-        grey = 3 * _averaged_planes(weight).square().sum(dim=(0, 2, 3))
+        grey = 3 * averaged_planes(weight).square().sum(dim=(0, 2, 3))
         return grey < GREY_SHARE * weight.square().sum(dim=(0, 2, 3))
 
 
-def _added_planes(weight: Tensor) -> Tensor:
+def added_planes(weight: Tensor) -> Tensor:
     """Weights [outputs, 3n, 1, 1] for three equal input planes -> [outputs, n, 1, 1] for one."""
     return weight.reshape(len(weight), 3, -1, *weight.shape[2:]).sum(dim=1)
 
 
-def _averaged_planes(weight: Tensor) -> Tensor:
+def averaged_planes(weight: Tensor) -> Tensor:
     """Weights or biases [3n, ...] of three output planes -> [n, ...] of their mean."""
     return weight.reshape(3, -1, *weight.shape[1:]).mean(dim=0)

@@ -1,6 +1,7 @@
 """The default codec's network: transforms, gains and entropy model in one module.
 
-pixels --analysis--> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y' --synthesis--> pixels
+pixels --analysis--> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y'
+    y' --synthesis--> filter --> pixel stage --> pixels
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pillow_neural.networks.adaptive_filter import HALO as FILTER_HALO
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
+from pillow_neural.networks.pixel_stage import HALO as STAGE_HALO
+from pillow_neural.networks.pixel_stage import PixelStage
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
@@ -24,9 +29,14 @@ LARGEST_LAMBDA = 25_000.0
 CONTEXT_VALUE = 1.4
 LEADING_CONTEXT_VALUE = 2.0
 LEADING_LATENTS = 30
+UNMASKED_VALUE = 1.6
+"""How many times as much symbols that are kept are worth where errors are not weighed by contrast."""
+
 SIMILARITY_UNIT = 50.0
 """1 - MS-SSIM per squared error that costs as many bits: 48 to 62 between 0.06 and 1.6 bpp on Kodak."""
 SQUARED_ERROR_SHARE = 0.1
+MASKED_CURVATURE = 0.6
+"""How much errors of latents weighed by contrast change 1 - MS-SSIM, in units of the weight: 0.5 to 0.7."""
 
 
 class TrainingOutput(NamedTuple):
@@ -41,7 +51,7 @@ class NetworkShape:
     """Widths and depths; stored with the weights.
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
-    decoding does not depend on it.
+    decoding does not depend on it. `pixel_features`: of the pixel stage; without any there is none.
     """
 
     latents: int = 256
@@ -55,6 +65,7 @@ class NetworkShape:
     scale_hidden: int = 96
     knots: int = 6
     masking: bool = False
+    pixel_features: int = 0
 
 
 def lambda_of_rate(rate: Tensor) -> Tensor:
@@ -89,7 +100,12 @@ def initial_log_gains(shape: NetworkShape) -> Tensor:
 
 
 class TransformCodec(nn.Module):
-    """All trained parts of the default codec; forward is the training side."""
+    """All trained parts of the default codec; forward is the training side.
+
+    Attributes:
+        post_filter: what pixels pass between synthesis and pixel stage. It is computed, not trained, and the
+            pixel stage waits until there is one.
+    """
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
@@ -108,6 +124,8 @@ class TransformCodec(nn.Module):
         log_gains = initial_log_gains(shape)
         self.gains = RateCurve(log_gains)
         self.inverse_gains = RateCurve(-log_gains)
+        self.pixel_stage = PixelStage(shape.pixel_features) if shape.pixel_features else None
+        self.post_filter: AdaptiveFilter | None = None
 
     def unit(self, rate: Tensor) -> Tensor:
         """Expected magnitude of each latent in quantisation steps: rate [B] -> [B, C, 1, 1]."""
@@ -129,7 +147,8 @@ class TransformCodec(nn.Module):
         For a symbol kept also informs the phases after it, those of the leading components most.
         """
         number = torch.arange(self.shape.latents, device=self.synthesis.spread.device)[:, None, None]
-        return CONTEXT_VALUE + LEADING_CONTEXT_VALUE * torch.exp(-number / LEADING_LATENTS)
+        value = CONTEXT_VALUE + LEADING_CONTEXT_VALUE * torch.exp(-number / LEADING_LATENTS)
+        return value if self.shape.masking else UNMASKED_VALUE * value
 
     def distortion(self, reconstruction: Tensor, pixels: Tensor) -> Tensor:
         """What the network is for having little of: two [B, P, H, W] in 0..1 -> [B]."""
@@ -138,17 +157,27 @@ class TransformCodec(nn.Module):
     def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.
 
-        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding.
+        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding. Then
+            the analysis learns to move latents to where the choice, which knows only its own latent's error,
+            is best for the whole: bits have the gradient of that error, taken away from the distortion's,
+            and not its value.
         """
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
-        weight = self.error_weight(rate) * self.context_value() if as_coded else None
-        if weight is not None and self.shape.masking:
+        if not as_coded:
+            decoded, bits = self.prior(latents.detach(), self.unit(rate), rate)
+            return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
+        weight = self.error_weight(rate)
+        if self.shape.masking:
             weight = weight * masking_weight(sensitivity(pixels))
-        decoded, bits = self.prior(latents, self.unit(rate), rate, weight)
-        return TrainingOutput(self.reconstruct(decoded, rate), bits)
+        decoded, bits = self.prior(latents, self.unit(rate), rate, weight * self.context_value())
+        curvature = MASKED_CURVATURE if self.shape.masking else 1.0
+        known = curvature * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
+        return TrainingOutput(
+            self.finish(self.reconstruct(decoded, rate), rate), bits + known - known.detach()
+        )
 
     def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1, planes: int = 3) -> Tensor:
-        """Pixels in 0..1, not clamped, of decoded latents in steps [B, C, h, w].
+        """Pixels in 0..1, not clamped, before `finish`, of decoded latents in steps [B, C, h, w].
 
         Args:
             decoded: what the entropy model decoded.
@@ -163,3 +192,15 @@ class TransformCodec(nn.Module):
             return self.synthesis.reduced(latents, reduction, planes) + 0.5
         pixels: Tensor = self.synthesis(latents, step.detach(), rate, planes)
         return pixels + 0.5
+
+    @property
+    def finish_halo(self) -> int:
+        """Pixels around its own that a finished pixel depends on."""
+        return FILTER_HALO + (0 if self.pixel_stage is None else STAGE_HALO)
+
+    def finish(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        """What filter and pixel stage, as far as there are any, make of pixels [B, 3 or 1, H, W] in 0..1."""
+        if self.post_filter is None:
+            return pixels
+        filtered = self.post_filter(pixels, rate)
+        return filtered if self.pixel_stage is None else self.pixel_stage(filtered, rate)

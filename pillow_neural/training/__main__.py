@@ -23,7 +23,11 @@ def _parser() -> argparse.ArgumentParser:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
     start.add_argument(
-        "--from-weights", action="store_true", help="continue from the weights that pictures are saved with"
+        "--from-weights",
+        nargs="?",
+        const="",
+        metavar="METRIC",
+        help="continue from the weights that pictures are saved with, tuned as this run or for METRIC",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crop", type=int, help="side of the crops in pixels")
@@ -49,6 +53,7 @@ def main() -> None:
     crop = arguments.crop or recipe.crop
     pictures = load_pictures(arguments.data, validation=False, smallest_side=crop)
     logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)
+    start = arguments.from_weights
     options = LoopOptions(
         minutes=arguments.minutes,
         folder=arguments.folder or Path("runs") / run_name(arguments.codec, arguments.tune),
@@ -57,7 +62,7 @@ def main() -> None:
         learning_rate=arguments.learning_rate or recipe.learning_rate,
         resume=arguments.resume,
         device=torch.device(arguments.device),
-        weights=weights_for_saving(arguments.codec) if arguments.from_weights else None,
+        weights=None if start is None else weights_for_saving(arguments.codec, start or arguments.tune),
     )
     train(recipe, CropSampler(pictures, crop, arguments.seed), options)
 

@@ -25,6 +25,8 @@ SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp"}
 VALIDATION_PERCENT = 4
 SMALLEST_SCALE = 0.5
 CANDIDATES = 3
+PALE_SHARE = 0.5
+PALEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,11 @@ def load_pictures(sources: Sequence[Path], validation: bool, smallest_side: int)
 
 
 class CropSampler:
-    """Random square crops, preferring detail, at scale 0.5 to 1, flipped and transposed at random.
+    """Random square crops, preferring detail, at scale 0.5 to 1, flipped, transposed and paled at random.
 
     Pictures are drawn by the square root of their area; of a few candidate crops one is drawn by its
     mean absolute gradient, since most training pictures are smoother than what people look at closely.
+    Half of them lose some of their colour, which photographs of today have more of than others.
     """
 
     def __init__(self, pictures: Sequence[Picture], crop: int, seed: int) -> None:
@@ -115,7 +118,12 @@ class CropSampler:
             chosen = chosen[:, ::-1]
         if self._random.random() < 0.5:
             chosen = chosen.transpose(1, 0, 2)
-        return chosen
+        return self._paled(chosen) if self._random.random() < PALE_SHARE else chosen
+
+    def _paled(self, pixels: Pixels) -> Pixels:
+        grey = pixels.mean(axis=2, keepdims=True, dtype=np.float32)
+        paled: Pixels = np.rint(grey + self._random.uniform(PALEST, 1) * (pixels - grey)).astype(np.uint8)
+        return paled
 
     def batch(self, size: int) -> Tensor:
         """uint8 crops [size, 3, crop, crop]."""

@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from pillow_neural.codecs.shared import read_weights
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.packing import channels_last, thaw, unpack
+from pillow_neural.networks.precision import multiplies_bfloat16
 from pillow_neural.training.data import CropSampler, prefetch
 from pillow_neural.training.recipe import Recipe
 from pillow_neural.weights import WeightsEntry, locate
@@ -72,9 +74,7 @@ def schedule(progress: float) -> float:
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 where the device multiplies it in hardware, else None for float32."""
-    if device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return None
+    return torch.bfloat16 if device.type == "cuda" or multiplies_bfloat16() else None
 
 
 class GradientClipper:
@@ -117,6 +117,7 @@ class Trainer:
         self.pixels = 0
         self.caution = 1.0
         self.has_checkpoint = False
+        self.post_filter: AdaptiveFilter | None = None
 
     def _start_optimiser(self) -> None:
         slow = [p for n, p in self.network.named_parameters() if any(s in n for s in self.recipe.slow)]
@@ -138,6 +139,7 @@ class Trainer:
             "steps": self.steps,
             "seconds": self.seconds,
             "pixels": self.pixels,
+            "filter": {} if self.post_filter is None else self.post_filter.tensors(),
         }
         self.options.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.options.folder / "checkpoint.tmp"
@@ -154,6 +156,12 @@ class Trainer:
         self.steps, self.seconds, self.pixels = state["steps"], state["seconds"], state["pixels"]
         self.first_step = self.steps
         self.has_checkpoint = True
+        self._use_filter(state.get("filter", {}))
+
+    def _use_filter(self, tensors: Mapping[str, Tensor]) -> None:
+        self.post_filter = AdaptiveFilter.found(tensors, self.options.device)
+        if self.post_filter is not None and self.recipe.use_filter is not None:
+            self.recipe.use_filter(self.network, self.post_filter)
 
     def retreat(self) -> None:
         """Go on from the averages of the last checkpoint with half the learning rate, after a divergence.
@@ -168,8 +176,10 @@ class Trainer:
 
     def start_from(self, entry: WeightsEntry) -> None:
         """Continue from a weights file and its counters, with a new optimiser."""
-        unpack(self.network, read_weights(locate(entry)).tensors)
+        tensors = read_weights(locate(entry)).tensors
+        unpack(self.network, tensors)
         thaw(self.network)
+        self._use_filter(tensors)
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
         if entry.training is not None:
             self.steps = self.first_step = entry.training.steps

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.training.data import CropSampler, Pixels
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Recipe:
         pack: weights file of a trained network; gets a sampler of training crops for statistics and
             photographs, uint8 [H, W, 3], that were held out, for calibration.
         slow: name fragments of parameters that learn at a tenth of the rate.
+        use_filter: has the network train with the filter that decoded pixels pass, once there is one.
         crop, batch, learning_rate: defaults, open to the command line.
     """
 
@@ -65,6 +67,7 @@ class Recipe:
     step: Callable[[nn.Module, Tensor, torch.Generator], StepResult]
     pack: Callable[[nn.Module, CropSampler, Sequence[Pixels]], Packed]
     slow: tuple[str, ...] = ()
+    use_filter: Callable[[nn.Module, AdaptiveFilter], None] | None = None
     crop: int = 256
     batch: int = 4
     learning_rate: float = 4e-4

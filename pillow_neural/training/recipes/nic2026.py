@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pillow_neural.entropy.gaussian import index_of_scale
+from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import ACTIVATION_LIMIT
 from pillow_neural.networks.prior import MeanPhase, ScalePhase
 from pillow_neural.networks.transform_codec import (
@@ -33,11 +34,12 @@ LOSS_EXPONENT = 0.35
 COMMON_RATES = (0.2, 0.8)
 COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
+PIXEL_FEATURES = 32
 
 
 def build(masking: bool = False) -> TransformCodec:
     """The untrained network."""
-    return TransformCodec(NetworkShape(masking=masking))
+    return TransformCodec(NetworkShape(masking=masking, pixel_features=PIXEL_FEATURES))
 
 
 @torch.no_grad()
@@ -94,5 +96,11 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     return StepResult(loss, bpp.mean().detach(), -10 * torch.log10(mse).mean())
 
 
-RECIPE = Recipe(build, initialise, step, pack_transform_codec, slow=("linear",))
+def use_filter(network: nn.Module, post_filter: AdaptiveFilter) -> None:
+    """Have reconstructions in training pass the filter, which stays as it is."""
+    assert isinstance(network, TransformCodec)
+    network.post_filter = post_filter
+
+
+RECIPE = Recipe(build, initialise, step, pack_transform_codec, slow=("linear",), use_filter=use_filter)
 TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True))}

@@ -1,0 +1,59 @@
+"""The last stage of the synthesis: convolutions at half the picture's resolution, after the filter.
+
+    pixels --2x2 cells--> head --> two residual layers --> tail --> change
+       |        rate position ^                                       |
+       +------------------------------(+)<----------------------------+
+
+A synthesis whose layers have cells of 8x8 and 16x16 pixels has to learn an edge for every place in such a
+cell. This stage sees pixels, so that it learns fast what there is to do about edges, lines and colours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pillow_neural.networks.precision import small_shares
+from pillow_neural.networks.residual import LEAK
+from pillow_neural.networks.transform import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
+
+CELL = 2
+LAYERS = 2
+HALO = CELL * (LAYERS + 2) + CELL - 1
+"""Pixels around its own that a pixel depends on."""
+
+
+class PixelStage(nn.Module):
+    """Pixels [B, 3 or 1, 2h, 2w] in 0..1, not clamped, rate [B] -> better ones.
+
+    Args:
+        features: channels of its layers.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        samples = 3 * CELL * CELL
+        self.head = nn.Conv2d(samples + 1, features, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(features, features, 3, padding=1) for _ in range(LAYERS))
+        self.tail = nn.Conv2d(features, samples, 3, padding=1)
+        assert self.tail.bias is not None
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        """Pixels plus the network's share."""
+        head, tail, tail_bias = self.head.weight, self.tail.weight, self.tail.bias
+        assert tail_bias is not None
+        if pixels.shape[1] == 1:
+            head = torch.cat([added_planes(head[:, :-1]), head[:, -1:]], 1)
+            tail, tail_bias = averaged_planes(tail), averaged_planes(tail_bias)
+        cells = F.pixel_unshuffle((pixels - 0.5) / INPUT_UNIT, CELL)
+        position = ((rate - 0.5) / INPUT_UNIT)[:, None, None, None].expand(-1, 1, *cells.shape[2:])
+        seen = torch.cat([cells, position], 1).contiguous(memory_format=torch.channels_last)
+        with small_shares(pixels.device):
+            features = F.leaky_relu_(F.conv2d(seen, head, self.head.bias, padding=1), LEAK)
+            for layer in self.layers:
+                features = features + F.leaky_relu_(layer(features), LEAK)
+            change = F.conv2d(features, tail, tail_bias, padding=1)
+        return pixels + OUTPUT_UNIT * F.pixel_shuffle(change.float(), CELL)
