@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pillow_neural.codecs.nic2026 import FILTER_HALO
 from pillow_neural.networks import strips
 from pillow_neural.networks.adaptive_filter import (
     ANGLES,
@@ -102,7 +101,7 @@ def test_strips_with_a_block_more_are_what_the_whole_is(monkeypatch: pytest.Monk
     monkeypatch.setattr(strips, "STRIP_BLOCKS", 1)
     monkeypatch.setattr(strips, "HALOS", 1)
     picture, rate = _picture(height=7 * 16, width=32), torch.tensor([0.5])
-    found = strips.in_strips(lambda part: _filter()(part, rate), picture, 16, 16, FILTER_HALO)
+    found = strips.in_strips(lambda part: _filter()(part, rate), picture, 16, 16, -(-HALO // 16))
     assert torch.allclose(found, _filter()(picture, rate), atol=1e-5)
 
 
