@@ -90,12 +90,12 @@ def test_the_set_is_the_same_each_time() -> None:
 def test_the_benchmark_compares_with_webp_and_avif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photograph = SET["page with photograph"].crop((250, 200, 350, 280))
     monkeypatch.setattr(
-        benchmark, "graphics_set", lambda path: {"icon 16": SET["icon 16"], "photograph": photograph}
+        benchmark, "graphics_set", lambda path: {"icon 64": SET["icon 64"], "photograph": photograph}
     )
     assert benchmark.main(["graphics", "-o", str(tmp_path / "out"), "--photograph", str(EXAMPLE)]) == 0
     results = json.loads((tmp_path / "out" / "graphics.json").read_text())
     icon, photo = results["drawings"]
-    assert (icon["width"], icon["height"], icon["mode"]) == (16, 16, "RGBA")
+    assert (icon["width"], icon["height"], icon["mode"]) == (64, 64, "RGBA")
     best = icon["saved"][-1]
     assert (best["codec"], best["psnr"]) == ("lossless", None)
     assert all(saved["codec"] == "nic2026" and 20 < saved["psnr"] < 45 for saved in photo["saved"])
