@@ -79,8 +79,8 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     """Mean over pictures of (bpp + lambda * D) / lambda**0.35, lambda drawn log-uniformly per picture.
 
     Three draws in four fall in the part of the range that photographs are mostly saved at. In most batches
-    symbols are chosen as the encoder does, which gives latents that are always zero no gradient; in the
-    others, at random, noise stands for quantisation.
+    symbols are chosen as the encoder does; in the others, at random, noise stands for quantisation, and all
+    but the analysis learns from it.
     """
     assert isinstance(network, TransformCodec)
     pixels = batch.float() / 255
