@@ -58,11 +58,7 @@ class SymbolChooser:
     """The encoder's part of the codec; see `Nic2026` for the arguments."""
 
     def __init__(
-        self,
-        network: TransformCodec,
-        tables: FrequencyTables,
-        colour_channels: Tensor,
-        device: torch.device,
+        self, network: TransformCodec, tables: FrequencyTables, colour_channels: Tensor, device: torch.device
     ) -> None:
         self._network = network
         self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)

@@ -283,9 +283,9 @@ class PhasedPrior(nn.Module):
             scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
             symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
             share = scale.square() / (1 + scale.square()) * (symbols != 0)
-            moved = (mean - mean.detach()) * share
-            coded = coded + symbols - moved * unit
-            return Quantised(symbols, symbols / unit - moved + (normalised - normalised.detach()) * mask)
+            by_mean = mean * share
+            coded = coded + straight_through(-by_mean * unit, symbols)
+            return Quantised(symbols, straight_through(normalised * mask - by_mean, symbols / unit))
 
         decoded = self.walk(hyper, unit, rate, quantise)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from pillow_neural.networks.adaptive_filter import HALO as FILTER_HALO
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
 from pillow_neural.networks.pixel_stage import HALO as STAGE_HALO
 from pillow_neural.networks.pixel_stage import PixelStage
-from pillow_neural.networks.prior import PhasedPrior
+from pillow_neural.networks.prior import PhasedPrior, PriorOutput
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
 
@@ -163,18 +164,19 @@ class TransformCodec(nn.Module):
             and not its value.
         """
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
-        if not as_coded:
+        if as_coded:
+            decoded, bits = self._as_coded(latents, pixels, rate)
+        else:
             decoded, bits = self.prior(latents.detach(), self.unit(rate), rate)
-            return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
-        weight = self.error_weight(rate)
+        return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
+
+    def _as_coded(self, latents: Tensor, pixels: Tensor, rate: Tensor) -> PriorOutput:
+        weight, curvature = self.error_weight(rate), 1.0
         if self.shape.masking:
-            weight = weight * masking_weight(sensitivity(pixels))
+            weight, curvature = weight * masking_weight(sensitivity(pixels)), MASKED_CURVATURE
         decoded, bits = self.prior(latents, self.unit(rate), rate, weight * self.context_value())
-        curvature = MASKED_CURVATURE if self.shape.masking else 1.0
         known = curvature * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
-        return TrainingOutput(
-            self.finish(self.reconstruct(decoded, rate), rate), bits + known - known.detach()
-        )
+        return PriorOutput(decoded, straight_through(bits + known, bits))
 
     def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1, planes: int = 3) -> Tensor:
         """Pixels in 0..1, not clamped, before `finish`, of decoded latents in steps [B, C, h, w].

@@ -18,7 +18,6 @@ from PIL import Image
 from safetensors.torch import save
 
 from pillow_neural import container
-from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.training.data import CropSampler, Picture, Pixels, load_pictures
 from pillow_neural.training.recipe import Recipe, find_recipe, run_name
 from pillow_neural.weights.manifest import MANIFEST
@@ -89,9 +88,7 @@ def export(
     state = torch.load(folder / "checkpoint.pt", "cpu", weights_only=True)
     network = recipe.build()
     network.load_state_dict(state["average"])
-    post_filter = AdaptiveFilter.found(state.get("filter", {}), torch.device("cpu"))
-    if post_filter is not None and recipe.use_filter is not None:
-        recipe.use_filter(network, post_filter)
+    recipe.use_found_filter(network, state.get("filter", {}), torch.device("cpu"))
     sampler = CropSampler(load_pictures(data, False, recipe.crop), recipe.crop, SEED)
     held_out = calibration_pictures(load_pictures(data, True, recipe.crop))
     packed = recipe.pack(network, sampler, held_out)

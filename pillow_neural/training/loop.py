@@ -159,9 +159,7 @@ class Trainer:
         self._use_filter(state.get("filter", {}))
 
     def _use_filter(self, tensors: Mapping[str, Tensor]) -> None:
-        self.post_filter = AdaptiveFilter.found(tensors, self.options.device)
-        if self.post_filter is not None and self.recipe.use_filter is not None:
-            self.recipe.use_filter(self.network, self.post_filter)
+        self.post_filter = self.recipe.use_found_filter(self.network, tensors, self.options.device)
 
     def retreat(self) -> None:
         """Go on from the averages of the last checkpoint with half the learning rate, after a divergence.

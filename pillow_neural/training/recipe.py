@@ -72,6 +72,15 @@ class Recipe:
     batch: int = 4
     learning_rate: float = 4e-4
 
+    def use_found_filter(
+        self, network: nn.Module, tensors: Mapping[str, Tensor], device: torch.device
+    ) -> AdaptiveFilter | None:
+        """The filter of a weights file or a checkpoint, if any, which the network then trains with."""
+        found = AdaptiveFilter.found(tensors, device)
+        if found is not None and self.use_filter is not None:
+            self.use_filter(network, found)
+        return found
+
 
 Shape = TypeVar("Shape")
 

@@ -30,7 +30,7 @@ from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
 
 EIGHT_BITS = ("prior.means", ".blocks.", "analysis.tail", "pixel_stage")
-"""Most of the parameters; at most 0.2 % more bits."""
+"""6.4 of 8.4 million parameters; at most 0.2 % more bits."""
 
 STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
