@@ -20,7 +20,7 @@ from pillow_neural.networks.integer import (
 )
 from pillow_neural.networks.packing import pack, thaw, unpack
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
-from pillow_neural.networks.pixel_stage import CELL, HALO, PixelStage
+from pillow_neural.networks.pixel_stage import CELL, PixelStage
 from pillow_neural.networks.prior import MeanPhase, rate_plane
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.rate import RateCurve
@@ -255,14 +255,14 @@ def test_one_plane_is_the_mean_of_three(uneven_transforms: TransformCodec, reduc
 
 @pytest.fixture
 def stage() -> PixelStage:
-    stage = PixelStage(6)
+    stage = PixelStage(6, 2)
     torch.nn.init.normal_(stage.tail.weight, std=0.3)
     return stage
 
 
 def test_an_untrained_pixel_stage_changes_nothing() -> None:
     pixels = torch.rand(2, 3, 8, 6)
-    assert torch.equal(PixelStage(6)(pixels, torch.tensor([0.1, 0.7])), pixels)
+    assert torch.equal(PixelStage(6, 2)(pixels, torch.tensor([0.1, 0.7])), pixels)
 
 
 @torch.no_grad()
@@ -279,8 +279,8 @@ def test_a_pixel_behind_the_pixel_stage_depends_on_its_halo_alone(stage: PixelSt
     stage(pixels, torch.tensor([0.5]))[:, :, 20].sum().backward()
     assert pixels.grad is not None
     rows = pixels.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert 20 - HALO <= rows.min() < 20 - HALO + CELL
-    assert 20 + HALO - CELL < rows.max() <= 20 + HALO
+    assert 20 - stage.halo <= rows.min() < 20 - stage.halo + CELL
+    assert 20 + stage.halo - CELL < rows.max() <= 20 + stage.halo
 
 
 def test_finishing_waits_for_a_filter() -> None:

@@ -59,11 +59,22 @@ def unpack(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     floats: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         module = network.get_submodule(name.rpartition(".")[0])
-        floats[name] = value if isinstance(module, IntegerLayer) else _float(tensors, name)
+        floats[name] = value if isinstance(module, IntegerLayer) else unpacked(tensors, name)
     network.load_state_dict(floats)
     for name, module in network.named_modules():
         if isinstance(module, IntegerLayer):
             module.freeze(*(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+
+
+def unpacked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """What a packed tensor stands for, in float32.
+
+    Raises:
+        KeyError: it is not there.
+    """
+    value = tensors[name].float()
+    step = tensors.get(f"{name}.step")
+    return value if step is None else value * _along_outputs(step, value)
 
 
 def _in_steps(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,12 +83,6 @@ def _in_steps(weight: Tensor) -> tuple[Tensor, Tensor]:
     step = (largest / STEPS).bfloat16().clamp_min(torch.finfo(torch.bfloat16).tiny)
     multiples = (weight / _along_outputs(step, weight)).round().clamp(-STEPS, STEPS)
     return multiples.to(torch.int8).contiguous(), step
-
-
-def _float(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    value = tensors[name].float()
-    step = tensors.get(f"{name}.step")
-    return value if step is None else value * _along_outputs(step, value)
 
 
 def _along_outputs(step: Tensor, weight: Tensor) -> Tensor:

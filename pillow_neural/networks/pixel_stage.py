@@ -1,6 +1,6 @@
 """The last stage of the synthesis: convolutions at half the picture's resolution, after the filter.
 
-    pixels --2x2 cells--> head --> two residual layers --> tail --> change
+    pixels --2x2 cells--> head --> residual layers --> tail --> change
        |        rate position ^                                       |
        +------------------------------(+)<----------------------------+
 
@@ -19,9 +19,6 @@ from pillow_neural.networks.residual import LEAK
 from pillow_neural.networks.transform import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
 
 CELL = 2
-LAYERS = 2
-HALO = CELL * (LAYERS + 2) + CELL - 1
-"""Pixels around its own that a pixel depends on."""
 
 
 class PixelStage(nn.Module):
@@ -29,17 +26,23 @@ class PixelStage(nn.Module):
 
     Args:
         features: channels of its layers.
+        layers: number of residual layers between head and tail.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, layers: int) -> None:
         super().__init__()
         samples = 3 * CELL * CELL
         self.head = nn.Conv2d(samples + 1, features, 3, padding=1)
-        self.layers = nn.ModuleList(nn.Conv2d(features, features, 3, padding=1) for _ in range(LAYERS))
+        self.layers = nn.ModuleList(nn.Conv2d(features, features, 3, padding=1) for _ in range(layers))
         self.tail = nn.Conv2d(features, samples, 3, padding=1)
         assert self.tail.bias is not None
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
+
+    @property
+    def halo(self) -> int:
+        """Pixels around its own that a pixel depends on."""
+        return CELL * (len(self.layers) + 2) + CELL - 1
 
     def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Pixels plus the network's share."""

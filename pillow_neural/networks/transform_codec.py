@@ -18,7 +18,6 @@ from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
-from pillow_neural.networks.pixel_stage import HALO as STAGE_HALO
 from pillow_neural.networks.pixel_stage import PixelStage
 from pillow_neural.networks.prior import PhasedPrior, PriorOutput
 from pillow_neural.networks.rate import RateCurve
@@ -52,7 +51,8 @@ class NetworkShape:
     """Widths and depths; stored with the weights.
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
-    decoding does not depend on it. `pixel_features`: of the pixel stage; without any there is none.
+    decoding does not depend on it. `pixel_features`, `pixel_layers`: of the pixel stage; without features
+    there is none.
     """
 
     latents: int = 256
@@ -67,6 +67,7 @@ class NetworkShape:
     knots: int = 6
     masking: bool = False
     pixel_features: int = 0
+    pixel_layers: int = 2
 
 
 def lambda_of_rate(rate: Tensor) -> Tensor:
@@ -125,7 +126,9 @@ class TransformCodec(nn.Module):
         log_gains = initial_log_gains(shape)
         self.gains = RateCurve(log_gains)
         self.inverse_gains = RateCurve(-log_gains)
-        self.pixel_stage = PixelStage(shape.pixel_features) if shape.pixel_features else None
+        self.pixel_stage = (
+            PixelStage(shape.pixel_features, shape.pixel_layers) if shape.pixel_features else None
+        )
         self.post_filter: AdaptiveFilter | None = None
 
     def unit(self, rate: Tensor) -> Tensor:
@@ -198,7 +201,7 @@ class TransformCodec(nn.Module):
     @property
     def finish_halo(self) -> int:
         """Pixels around its own that a finished pixel depends on."""
-        return FILTER_HALO + (0 if self.pixel_stage is None else STAGE_HALO)
+        return FILTER_HALO + (0 if self.pixel_stage is None else self.pixel_stage.halo)
 
     def finish(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """What filter and pixel stage, as far as there are any, make of pixels [B, 3 or 1, H, W] in 0..1."""

@@ -175,7 +175,8 @@ class Trainer:
     def start_from(self, entry: WeightsEntry) -> None:
         """Continue from a weights file and its counters, with a new optimiser."""
         tensors = read_weights(locate(entry)).tensors
-        unpack(self.network, tensors)
+        widen = self.recipe.widen
+        unpack(self.network, tensors if widen is None else widen(self.network, tensors))
         thaw(self.network)
         self._use_filter(tensors)
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}

@@ -59,6 +59,7 @@ class Recipe:
             photographs, uint8 [H, W, 3], that were held out, for calibration.
         slow: name fragments of parameters that learn at a tenth of the rate.
         use_filter: has the network train with the filter that decoded pixels pass, once there is one.
+        widen: fits tensors of a weights file to a network that has grown since.
         crop, batch, learning_rate: defaults, open to the command line.
     """
 
@@ -68,6 +69,7 @@ class Recipe:
     pack: Callable[[nn.Module, CropSampler, Sequence[Pixels]], Packed]
     slow: tuple[str, ...] = ()
     use_filter: Callable[[nn.Module, AdaptiveFilter], None] | None = None
+    widen: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
     crop: int = 256
     batch: int = 4
     learning_rate: float = 4e-4

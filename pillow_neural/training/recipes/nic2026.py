@@ -26,20 +26,24 @@ from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.nic2026_weights import pack_transform_codec
+from pillow_neural.training.widening import widen_pixel_stage
 
 KLT_CROPS = 1500
 PREDICTION_CROPS = 400
 PREDICTION_STEP = 0.15
 LOSS_EXPONENT = 0.35
-COMMON_RATES = (0.2, 0.8)
+COMMON_RATES = (0.12, 0.75)
 COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
-PIXEL_FEATURES = 32
+PIXEL_FEATURES = 48
+PIXEL_LAYERS = 3
 
 
 def build(masking: bool = False) -> TransformCodec:
     """The untrained network."""
-    return TransformCodec(NetworkShape(masking=masking, pixel_features=PIXEL_FEATURES))
+    return TransformCodec(
+        NetworkShape(masking=masking, pixel_features=PIXEL_FEATURES, pixel_layers=PIXEL_LAYERS)
+    )
 
 
 @torch.no_grad()
@@ -102,5 +106,13 @@ def use_filter(network: nn.Module, post_filter: AdaptiveFilter) -> None:
     network.post_filter = post_filter
 
 
-RECIPE = Recipe(build, initialise, step, pack_transform_codec, slow=("linear",), use_filter=use_filter)
+RECIPE = Recipe(
+    build,
+    initialise,
+    step,
+    pack_transform_codec,
+    slow=("linear",),
+    use_filter=use_filter,
+    widen=widen_pixel_stage,
+)
 TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True))}
