@@ -1,16 +1,18 @@
-"""What the tests of all research codecs need: pictures, a codec in place of trained weights, a few steps."""
+"""What tests of codecs need: pictures, a codec in place of trained weights, a few steps, decoded symbols."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pillow_neural.codecs import loading
-from pillow_neural.codecs.contract import Codec
+from pillow_neural.codecs.contract import Codec, Payload
+from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.training.data import CropSampler, Picture
 from pillow_neural.training.recipe import StepResult
 from pillow_neural.weights import WeightsEntry
@@ -63,3 +65,30 @@ def train(
         optimiser.step()
         losses.append(result.loss.item())
     return Steps(losses, result)
+
+
+class SymbolRecorder:
+    """Collects the latents a decoder reconstructs, as whole symbols."""
+
+    def __init__(self, codec: Nic2026) -> None:
+        self.codec = codec
+
+    def symbols(self, payloads: list[Payload], width: int, height: int) -> list[np.ndarray]:
+        recorded: list[np.ndarray] = []
+        walk = self.codec._network.prior.walk
+
+        def recording(hyper, rate, channels, quantise):  # noqa: ANN001, ANN202
+            def wrapped(mask, index, mean):  # noqa: ANN001, ANN202
+                result = quantise(mask, index, mean)
+                recorded.append(result.symbols.numpy().copy())
+                return result
+
+            recorded.append(hyper.numpy().copy())
+            return walk(hyper, rate, channels, wrapped)
+
+        self.codec._network.prior.walk = recording  # type: ignore[method-assign]
+        try:
+            self.codec.decode(payloads, width, height)
+        finally:
+            del self.codec._network.prior.walk
+        return recorded

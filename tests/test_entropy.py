@@ -304,6 +304,14 @@ def test_tables_cannot_be_changed() -> None:
         tables.flat[0] = 0
 
 
+def test_tables_of_magnitudes_count_both_signs() -> None:
+    tables = tables_of([6_000_000, 8_000_000, 2_000_000, 777_216], [16_000_000, 777_216])
+    folded = tables.of_magnitudes()
+    assert folded.table(0).tolist() == [1, 8_000_000, 7_999_999, 777_216]
+    assert folded.table(1).tolist() == tables.table(1).tolist()
+    assert folded.of_magnitudes().flat.tolist() == folded.flat.tolist()
+
+
 def test_cost_in_bits() -> None:
     tables = tables_of([TOTAL // 4, TOTAL // 2, TOTAL // 8, TOTAL // 8], [TOTAL // 2, TOTAL // 2])
     np.testing.assert_array_equal(tables.bits(), [[5, 2, 1, 3, 5], [3, 3, 1, 3, 3]])

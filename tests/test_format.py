@@ -20,11 +20,13 @@ from pillow_neural.entropy.symbols import SymbolDecoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.modes import to_planes
 from pillow_neural.weights import locate
+from tests.codec_helpers import SymbolRecorder
 
 Integers = npt.NDArray[np.int64]
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 OFFSETS = (0, 3, 1, 2)
+SIGN_TABLE = [2**23 - 1, 1, 2**23 - 1, 1]
 
 
 class IntegerDecoder:
@@ -33,7 +35,10 @@ class IntegerDecoder:
     def __init__(self, tensors: Mapping[str, npt.NDArray[np.generic]], channels: int) -> None:
         self.tensors = tensors
         self.channels = channels
-        self.tables = FrequencyTables.from_arrays(tensors["tables.frequencies"], tensors["tables.lengths"])
+        starts = np.cumsum(tensors["tables.lengths"])[:-1]
+        tables = [*map(list, np.split(tensors["tables.frequencies"].astype(np.int64), starts))]
+        folded = [_of_magnitudes(table) for table in tables[:64]] + tables[64:] + [SIGN_TABLE]
+        self.tables = FrequencyTables.from_arrays(np.concatenate(folded), [len(table) for table in folded])
 
     def decode(self, data: bytes) -> list[Integers]:
         """The hyper-latents and the symbols of the four phases, [C, H, W] each."""
@@ -44,7 +49,7 @@ class IntegerDecoder:
         (entry,) = index.of_kind("DATA")
         decoder = SymbolDecoder(self.tables, container.read_chunk(file, entry), "python")
         cells = -(-header.height // 64), -(-header.width // 64)
-        hyper_channels = len(self.tables.lengths) - 64
+        hyper_channels = len(self.tables.lengths) - 65
         numbers = np.repeat(np.arange(64, 64 + hyper_channels), cells[0] * cells[1])
         hyper = decoder.decode(numbers).astype(np.int64).reshape(hyper_channels, *cells)
         plane = (127 * level + 32767) // 65535
@@ -60,10 +65,22 @@ class IntegerDecoder:
             coded = self.phase_mask(phase, *inside.shape) & places & (table > 0)
             symbols = np.zeros_like(magnitudes)
             symbols[coded] = decoder.decode(table[coded])
+            self.read_signs(decoder, symbols)
             magnitudes += np.abs(symbols)
             result.append(symbols)
         decoder.finish()
         return result
+
+    def read_signs(self, decoder: SymbolDecoder, symbols: Integers) -> None:
+        """Give magnitudes [C, H, W] their signs."""
+        signs, hidden = np.ones_like(symbols), np.zeros(symbols.shape, bool)
+        for row, column in np.argwhere(symbols.sum(axis=0) >= 3):
+            block = symbols[:, row, column]
+            place = np.flatnonzero(block)[0], row, column
+            hidden[place], signs[place] = True, -1 if block.sum() % 2 else 1
+        told = (symbols > 0) & ~hidden
+        signs[told] = decoder.decode(np.full(told.sum(), len(self.tables.lengths) - 1))
+        symbols *= signs
 
     def scale_features(self, hyper: Integers, plane: int) -> Integers:
         inputs = np.concatenate([8 * hyper, np.full((1, *hyper.shape[1:]), plane)])
@@ -106,6 +123,13 @@ class IntegerDecoder:
         return np.arange(self.channels)[:, None, None] % 4 == group
 
 
+def _of_magnitudes(table: list[int]) -> list[int]:
+    limit = len(table) // 2 - 1
+    negative, positive = table[:limit][::-1], table[limit + 1 : -1]
+    both = [a + b - 1 for a, b in zip(negative, positive, strict=True)]
+    return [1] * limit + [table[limit], *both, table[-1]]
+
+
 def _round(total: Integers, shift: Integers) -> Integers:
     return (2 * total + (1 << shift)) >> (shift + 1)
 
@@ -135,7 +159,7 @@ def test_second_decoder_finds_the_same_symbols(
     codec = load_codec(entry, "cpu")
     assert isinstance(codec, Nic2026)
     planes = to_planes(picture, grey=True)
-    sections = codec.symbols(planes, [codec.level_of_quality(quality)])[0]
-    assert np.array_equal(decoded[0].ravel(), sections[0].symbols)
-    for symbols, section in zip(decoded[1:], sections[1:], strict=True):
-        assert np.array_equal(symbols[symbols != 0], section.symbols[section.symbols != 0])
+    payloads = codec.encode(planes, [codec.level_of_quality(quality)])
+    expected = SymbolRecorder(codec).symbols(payloads, *picture.size)
+    for symbols, recorded in zip(decoded, expected, strict=True):
+        assert np.array_equal(symbols, recorded[0])

@@ -121,7 +121,7 @@ def test_every_effort_costs_each_picture_no_more_than_a_smaller_one(codec: Nic20
     for effort in (0, 1, 7):
         payloads = codec.encode(pixels, levels, effort)
         picture = chooser._prepare(pixels, levels)
-        decoded = codec.decode_latents(payloads, 190, 200, picture.rate, 3)
+        decoded = codec.decode_latents(payloads, 190, 200)
         bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
         costs.append(bits + errors_of(codec._network, picture, decoded))
     assert (costs[1] < costs[0] + 32).all()
@@ -150,7 +150,7 @@ def test_saving_with_effort_is_better_at_equal_size() -> None:
         found = []
         for effort in (0, 5):
             file = io.BytesIO()
-            image.save(file, "NIC", target_size=3_000, tune=tune, effort=effort)
-            assert 2_900 < len(file.getvalue()) <= 3_000
+            image.save(file, "NIC", target_size=6_000, tune=tune, effort=effort)
+            assert 5_800 < len(file.getvalue()) <= 6_000
             found.append(metric(np.asarray(image), np.asarray(Image.open(file))))
         assert found[1] > found[0]

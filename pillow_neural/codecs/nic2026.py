@@ -25,15 +25,19 @@ import torch
 from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.hidden_signs import Hiding, group_numbers
 from pillow_neural.codecs.nic2026_symbols import (
     Section,
     SymbolChooser,
     cells,
     coded_in_phase,
     hyper_tables,
+    sign_tables,
+    stream_tables,
     table_numbers,
 )
 from pillow_neural.codecs.shared import RateCalibration, rate_positions, read_weights
+from pillow_neural.codecs.signs import read_signs
 from pillow_neural.entropy import DecodeError
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
@@ -94,8 +98,8 @@ class Nic2026:
         device: torch.device,
     ) -> None:
         self._network = channels_last(network.eval().to(device))
-        self._tables = tables
-        self._chooser = SymbolChooser(self._network, tables, colour_channels, device)
+        self._tables = stream_tables(tables)
+        self._chooser = SymbolChooser(self._network, self._tables, colour_channels, device)
         self._calibration = calibration
         self._device = device
 
@@ -121,24 +125,20 @@ class Nic2026:
 
     @torch.inference_mode()
     def symbols(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[list[Section]]:
-        """What `encode` codes for each picture: the hyper-latents, then the four phases."""
+        """What `encode` codes for each picture: hyper-latents, then magnitudes and signs of four phases."""
         return self._chooser.sections(pictures, levels, effort)
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
-        parameters = [Parameters.of(payload) for payload in payloads]
-        planes = parameters[0].planes
-        if any(each.planes != planes for each in parameters):
-            raise DecodeError("grey and colour pictures cannot be decoded in one batch")
-        rate = rate_positions([each.level for each in parameters], self._device)
-        latents = self.decode_latents(payloads, width, height, rate, planes)
-        pixels = self._synthesise(latents, rate, reduction, planes)
+        parameters = self._parameters(payloads)
+        rate = self._rate(parameters)
+        pixels = self._synthesise(
+            self.decode_latents(payloads, width, height), rate, reduction, parameters[0].planes
+        )
         return pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
 
-    def decode_latents(
-        self, payloads: Sequence[Payload], width: int, height: int, rate: Tensor, planes: int
-    ) -> Tensor:
+    def decode_latents(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
         """Symbols plus means in quantisation steps: [B, C, H, W].
 
         Raises:
@@ -152,15 +152,16 @@ class Nic2026:
         hyper = np.stack([decoder.decode(tables).reshape(shape) for decoder in decoders])
         if np.abs(hyper).max() > HYPER_LIMIT:
             raise DecodeError("hyper-latent out of range")
+        parameters = self._parameters(payloads)
+        rate = self._rate(parameters)
         unit = self._network.unit(rate)
-        places = self._chooser.coded_places(height, width, planes)
+        places = self._chooser.coded_places(height, width, parameters[0].planes)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = coded_in_phase(mask, places, index)
-            tables = torch.split(index[coded], coded.sum(dim=(1, 2, 3)).tolist())
-            parts = [d.decode(table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
-            values = torch.from_numpy(np.concatenate(parts)).to(mean)
-            symbols = torch.zeros_like(mean).masked_scatter_(coded, values)
+            amounts = coded.sum(dim=(1, 2, 3)).tolist()
+            values = self._symbols(decoders, index[coded], group_numbers(coded), amounts)
+            symbols = torch.zeros_like(mean).masked_scatter_(coded, values.to(mean))
             return Quantised(symbols, symbols / unit)
 
         hyper_latents = torch.from_numpy(hyper).to(self._device, torch.float32)
@@ -168,6 +169,29 @@ class Nic2026:
         for decoder in decoders:
             decoder.finish()
         return latents * unit
+
+    def _parameters(self, payloads: Sequence[Payload]) -> list[Parameters]:
+        parameters = [Parameters.of(payload) for payload in payloads]
+        if any(each.planes != parameters[0].planes for each in parameters):
+            raise DecodeError("grey and colour pictures cannot be decoded in one batch")
+        return parameters
+
+    def _rate(self, parameters: Sequence[Parameters]) -> Tensor:
+        return rate_positions([each.level for each in parameters], self._device)
+
+    def _symbols(
+        self, decoders: Sequence[SymbolDecoder], index: Tensor, groups: Tensor, amounts: list[int]
+    ) -> Tensor:
+        """The next phase's symbols, int64 [N]: those of each decoder are so many, one after another."""
+        tables = torch.split(index, amounts)
+        parts = [d.decode(table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
+        magnitudes = torch.from_numpy(np.concatenate(parts)).to(self._device, torch.int64)
+        if len(magnitudes) and magnitudes.min() < 0:
+            raise DecodeError("a magnitude is negative")
+        hiding = Hiding.of(magnitudes, groups)
+        shown = [int(part.sum()) for part in torch.split(hiding.shown, amounts)]
+        signs = [read_signs(d, sign_tables(self._tables, n)) for d, n in zip(decoders, shown, strict=True)]
+        return hiding.symbols(magnitudes, torch.from_numpy(np.concatenate(signs)).to(magnitudes))
 
     def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pillow_neural.codecs.hidden_signs import Hiding, group_numbers, with_parity
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
-from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.entropy.tables import TOTAL, FrequencyTables
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import rate_distortion_round
@@ -43,32 +44,38 @@ class Choice(NamedTuple):
 
     Attributes:
         sections: what to code for each picture.
+        hidden: how many signs are not in them, [B].
         decoded: symbols plus means in quantisation steps, [B, C, H, W].
         symbols: [B, C, H, W].
         indices: their scale indices, whole numbers, zero where nothing is coded, [B, C, H, W].
     """
 
     sections: list[list[Section]]
+    hidden: Tensor
     decoded: Tensor
     symbols: Tensor
     indices: Tensor
 
 
 class SymbolChooser:
-    """The encoder's part of the codec; see `Nic2026` for the arguments."""
+    """The encoder's part of the codec; see `Nic2026` for the arguments; tables are from `stream_tables`."""
 
     def __init__(
         self, network: TransformCodec, tables: FrequencyTables, colour_channels: Tensor, device: torch.device
     ) -> None:
         self._network = network
-        self._costs = torch.from_numpy(tables.bits()[:SCALE_COUNT]).to(device)
+        magnitudes = np.split(tables.bits()[:SCALE_COUNT], [int(tables.limits.max()) + 1], axis=1)[1]
+        magnitudes[:, 1:] += 1
+        self._costs = torch.from_numpy(magnitudes).to(device)
+        self._tables = tables
         self._colour_channels = colour_channels.to(device)
         self._device = device
 
     def sections(self, pictures: Tensor, levels: Sequence[int], effort: int) -> list[list[Section]]:
         """What to code for each picture, see `Codec.encode` for the arguments.
 
-        The hyper-latents, then the four phases; to be called in inference mode.
+        The hyper-latents, then magnitudes and signs of each of the four phases; to be called in inference
+        mode.
         """
         picture = self._prepare(pictures, levels)
         weight = picture.weight * self._network.context_value()
@@ -130,29 +137,46 @@ class SymbolChooser:
         places = self.coded_places(height, width, planes)
         sections = [[self._hyper_section(values)] for values in picture.hyper]
         all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
+        hidden = torch.zeros(len(latents), device=self._device)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = coded_in_phase(mask, places, index)
             tables = index[coded].long()
             residual = (latents - mean * picture.unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            chosen = rate_distortion_round(
-                residual, weight.expand_as(index)[coded], lambda symbols: self._bits(symbols, tables)
-            )
-            counts = coded.sum(dim=(1, 2, 3)).tolist()
-            parts = zip(torch.split(chosen, counts), torch.split(tables, counts), strict=True)
-            for own, (values, names) in zip(sections, parts, strict=True):
-                own.append(Section(_integers(values), table_numbers(names)))
+            weights = weight.expand_as(index)[coded]
+
+            def cost(symbols: Tensor, at: Tensor) -> Tensor:
+                errors = weights[at] * (symbols - residual[at]).square()
+                return self._bits(symbols, tables[at]) + errors
+
+            chosen = rate_distortion_round(residual, weights, lambda symbols: self._bits(symbols, tables))
+            groups = group_numbers(coded)
+            chosen = with_parity(chosen, residual, groups, cost)
+            shown = Hiding.of(chosen.abs().long(), groups).shown
+            amounts = coded.sum(dim=(1, 2, 3)).tolist()
+            parts = zip(*(torch.split(part, amounts) for part in (chosen, shown, tables)), strict=True)
+            for number, (values, told, names) in enumerate(parts):
+                sections[number] += self._phase_sections(values, told, names)
+                hidden[number] += values[~told].count_nonzero()
             symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
             all_symbols.add_(symbols)
             all_indices.addcmul_(index, coded)
             return Quantised(symbols, symbols / picture.unit)
 
         decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
-        return Choice(sections, decoded * picture.unit, all_symbols, all_indices)
+        return Choice(sections, hidden, decoded * picture.unit, all_symbols, all_indices)
+
+    def _phase_sections(self, symbols: Tensor, shown: Tensor, tables: Tensor) -> list[Section]:
+        """Magnitudes and signs of what a phase codes of a picture, [N] each."""
+        signs = symbols[shown].sign()
+        return [
+            Section(_integers(symbols.abs()), table_numbers(tables)),
+            Section(_integers(signs), sign_tables(self._tables, len(signs))),
+        ]
 
     def _bits_of(self, choice: Choice) -> Tensor:
         """Of the phases' symbols, [B]."""
-        bits = torch.zeros(len(choice.symbols), device=self._device)
+        bits = -choice.hidden
         picture, *place = (choice.indices > 0).nonzero(as_tuple=True)
         found = self._bits(choice.symbols[(picture, *place)], choice.indices[(picture, *place)].long())
         return bits.index_add_(0, picture, found)
@@ -174,8 +198,7 @@ class SymbolChooser:
         return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
 
     def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
-        centre = self._costs.shape[1] // 2
-        return self._costs[tables, symbols.clamp(-centre, centre).long() + centre]
+        return self._costs[tables, symbols.abs().clamp(max=self._costs.shape[1] - 1).long()]
 
 
 def _cheaper(
@@ -186,6 +209,22 @@ def _cheaper(
     is_less = (costs < lowest).tolist()
     chosen = [other if less else own for own, other, less in zip(best, new, is_less, strict=True)]
     return chosen, torch.minimum(costs, lowest)
+
+
+def stream_tables(tables: FrequencyTables) -> FrequencyTables:
+    """What a stream is coded with: tables of magnitudes by scale index, those of hyper-latents, one of signs.
+
+    tables: those of the weights, SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
+    """
+    magnitudes, own = tables.of_magnitudes(), range(len(tables))
+    parts = [(magnitudes if number < SCALE_COUNT else tables).table(number) for number in own]
+    parts.append(np.array([TOTAL // 2 - 1, 1, TOTAL // 2 - 1, 1], np.int32))
+    return FrequencyTables.from_arrays(np.concatenate(parts), [len(part) for part in parts])
+
+
+def sign_tables(tables: FrequencyTables, count: int) -> Symbols:
+    """The table of each of so many signs, of those that `stream_tables` gave."""
+    return np.full(count, len(tables) - 1, np.int32)
 
 
 def hyper_tables(shape: tuple[int, ...]) -> Symbols:

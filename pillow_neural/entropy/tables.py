@@ -73,6 +73,15 @@ class FrequencyTables:
         start = self._starts[index]
         return self.flat[start : start + self.lengths[index]]
 
+    def of_magnitudes(self) -> FrequencyTables:
+        """Tables of what symbols are without their sign: -k counts as k, and has a frequency of 1 left."""
+        flat = self.flat.copy()
+        for start, limit in zip(self._starts.tolist(), self.limits.tolist(), strict=True):
+            negative, positive = flat[start : start + limit], flat[start + limit + 1 : start + 2 * limit + 1]
+            positive += negative[::-1] - 1
+            negative[:] = 1
+        return FrequencyTables(_read_only_int32(flat), self.lengths)
+
     def bits(self) -> NDArray[np.float32]:
         """Return the cost in bits of each symbol in each table, for rate estimates.
 

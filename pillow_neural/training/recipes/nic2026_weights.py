@@ -66,10 +66,12 @@ def _largest_joint_sums(phase: ScalePhase) -> Tensor:
 
 
 def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
+    """Hyper-latents and magnitudes: signs have a table that is not counted."""
     levels = np.random.default_rng(0).integers(RATE_LEVELS + 1, size=(STATISTICS_BATCHES, STATISTICS_BATCH))
     for batch_levels in levels.tolist():
         for sections in codec.symbols(sampler.batch(STATISTICS_BATCH), batch_levels):
-            yield from sections
+            yield sections[0]
+            yield from sections[1::2]
 
 
 def _knots(network: TransformCodec, pixels: Tensor) -> Iterator[Tensor]:
