@@ -32,9 +32,9 @@ SIGN_TABLE = [2**23 - 1, 1, 2**23 - 1, 1]
 class IntegerDecoder:
     """Follows FORMAT.md, section "Codec nic2026", up to the symbols."""
 
-    def __init__(self, tensors: Mapping[str, npt.NDArray[np.generic]], channels: int) -> None:
+    def __init__(self, tensors: Mapping[str, npt.NDArray[np.generic]], shape: Mapping[str, int]) -> None:
         self.tensors = tensors
-        self.channels = channels
+        self.channels, self.enough = shape["latents"], shape["hidden_sign_sum"]
         starts = np.cumsum(tensors["tables.lengths"])[:-1]
         tables = [*map(list, np.split(tensors["tables.frequencies"].astype(np.int64), starts))]
         folded = [_of_magnitudes(table) for table in tables[:64]] + tables[64:] + [SIGN_TABLE]
@@ -74,7 +74,7 @@ class IntegerDecoder:
     def read_signs(self, decoder: SymbolDecoder, symbols: Integers) -> None:
         """Give magnitudes [C, H, W] their signs."""
         signs, hidden = np.ones_like(symbols), np.zeros(symbols.shape, bool)
-        for row, column in np.argwhere(symbols.sum(axis=0) >= 3):
+        for row, column in np.argwhere(symbols.sum(axis=0) >= self.enough):
             block = symbols[:, row, column]
             place = np.flatnonzero(block)[0], row, column
             hidden[place], signs[place] = True, -1 if block.sum() % 2 else 1
@@ -154,8 +154,8 @@ def test_second_decoder_finds_the_same_symbols(
     with safe_open(locate(entry), framework="numpy") as file:
         exact = [name for name in file.keys() if not name.endswith(".step")]  # noqa: SIM118 - of float kernels
         tensors = {name: file.get_tensor(name) for name in exact}
-        channels = json.loads(file.metadata()["network_shape"])["latents"]
-    decoded = IntegerDecoder(tensors, channels).decode(buffer.getvalue())
+        shape = json.loads(file.metadata()["network_shape"])
+    decoded = IntegerDecoder(tensors, shape).decode(buffer.getvalue())
     codec = load_codec(entry, "cpu")
     assert isinstance(codec, Nic2026)
     planes = to_planes(picture, grey=True)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pillow_neural.codecs.hidden_signs import SMALLEST_SUM, Hiding, group_numbers, with_parity
+from pillow_neural.codecs.hidden_signs import Hiding, group_numbers, with_parity
+
+ENOUGH = 3
 
 
 def _phase(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -20,7 +22,7 @@ def _phase(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _told(symbols: Tensor, groups: Tensor) -> Tensor:
     magnitudes = symbols.abs().long()
-    hiding = Hiding.of(magnitudes, groups)
+    hiding = Hiding.of(magnitudes, groups, ENOUGH)
     return hiding.symbols(magnitudes, symbols[hiding.shown].sign().long())
 
 
@@ -45,12 +47,16 @@ def test_groups_are_blocks_of_pictures() -> None:
 def test_signs_left_out_are_told_by_parities(seed: int) -> None:
     nearest, weights, groups, _ = _phase(seed)
     symbols = with_parity(
-        nearest.round(), nearest, groups, lambda s, at: s.abs() + weights[at] * (s - nearest[at]).square()
+        nearest.round(),
+        nearest,
+        groups,
+        ENOUGH,
+        lambda s, at: s.abs() + weights[at] * (s - nearest[at]).square(),
     )
     assert torch.equal(_told(symbols, groups), symbols.long())
-    hidden = symbols.count_nonzero() - Hiding.of(symbols.abs().long(), groups).shown.sum()
+    hidden = symbols.count_nonzero() - Hiding.of(symbols.abs().long(), groups, ENOUGH).shown.sum()
     sums = torch.zeros(int(groups.max()) + 1).index_add_(0, groups, symbols.abs())
-    assert hidden == (sums >= SMALLEST_SUM).sum() > 5
+    assert hidden == (sums >= ENOUGH).sum() > 5
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -60,12 +66,12 @@ def test_no_single_change_costs_less(seed: int) -> None:
 
     def total(symbols: Tensor, chosen: Tensor) -> float:
         own = symbols[chosen]
-        hidden = own.abs().sum() >= SMALLEST_SUM
+        hidden = own.abs().sum() >= ENOUGH
         errors = weights[chosen] * (own - nearest[chosen]).square()
         return float((2 * own.abs() + errors).sum() - 1.0 * hidden)
 
     changed = with_parity(
-        best, nearest, groups, lambda s, at: 2 * s.abs() + weights[at] * (s - nearest[at]).square()
+        best, nearest, groups, ENOUGH, lambda s, at: 2 * s.abs() + weights[at] * (s - nearest[at]).square()
     )
     moved = 0
     for number in groups.unique():
@@ -89,5 +95,5 @@ def test_no_single_change_costs_less(seed: int) -> None:
 def test_nothing_coded_hides_nothing() -> None:
     none = torch.zeros(0)
     groups = group_numbers(torch.zeros(1, 4, 2, 2, dtype=torch.bool))
-    assert len(with_parity(none, none, groups, lambda s, _: s)) == 0
-    assert len(Hiding.of(none.long(), groups).first) == 0
+    assert len(with_parity(none, none, groups, ENOUGH, lambda s, _: s)) == 0
+    assert len(Hiding.of(none.long(), groups, ENOUGH).first) == 0

@@ -132,7 +132,7 @@ def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tenso
     together = codec.encode(pixels, [LEVEL, LEVEL], 3)
     alone = [codec.encode(pixels[n : n + 1], [LEVEL], 3)[0] for n in range(2)]
     for one, other in zip(together, alone, strict=True):
-        assert len(one.sections[0]) == pytest.approx(len(other.sections[0]), rel=0.003)
+        assert len(one.sections[0]) == pytest.approx(len(other.sections[0]), rel=0.01)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 17), (150, 300)])

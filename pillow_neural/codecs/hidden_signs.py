@@ -5,10 +5,10 @@
         |                   +--sum of each group even or odd--> sign of its first symbol that is not zero
         +--all other signs--> one bit each --> stream
 
-A group is what a phase codes of one block, if its magnitudes add up to SMALLEST_SUM. Where the parity is
-wrong the encoder changes the magnitude that costs least to change: a bit is saved each time, and half of the
-times something is paid for it, the less the more symbols there are to choose from (sign data hiding: Clare,
-Henry, Jung 2011, JCTVC-G271; part of HEVC).
+A group is what a phase codes of one block, if its magnitudes add up to enough. Where the parity is wrong the
+encoder changes the magnitude that costs least to change: a bit is saved each time, and half of the times
+something is paid for it, the less the more symbols there are to choose from (sign data hiding: Clare, Henry,
+Jung 2011, JCTVC-G271; part of HEVC).
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-SMALLEST_SUM = 3
-"""2 takes 0.1 % more bits off files made for squared error, 4 as much off those made for MS-SSIM."""
 
 Cost = Callable[[Tensor, Tensor], Tensor]
 """Of symbols [n] at positions [n] among those of a phase: in bits, a sign counted as one, [n]."""
@@ -49,10 +46,10 @@ class Hiding(NamedTuple):
     signs: Tensor
 
     @classmethod
-    def of(cls, magnitudes: Tensor, groups: Tensor) -> Hiding:
-        """That of magnitudes [N] in groups [N], see `group_numbers`."""
+    def of(cls, magnitudes: Tensor, groups: Tensor, enough: int) -> Hiding:
+        """That of magnitudes [N] in groups [N], see `group_numbers`, where the sum of a group is enough."""
         seen = _Groups.of(magnitudes, groups)
-        hides = seen.sums >= SMALLEST_SUM
+        hides = seen.sums >= enough
         shown = magnitudes > 0
         first = seen.first[hides]
         shown[first] = False
@@ -90,18 +87,19 @@ def _sign_of_parity(sums: Tensor) -> Tensor:
     return 1 - 2 * (sums % 2)
 
 
-def with_parity(symbols: Tensor, nearest: Tensor, groups: Tensor, cost: Cost) -> Tensor:
+def with_parity(symbols: Tensor, nearest: Tensor, groups: Tensor, enough: int, cost: Cost) -> Tensor:
     """Symbols [N] whose parities tell the signs that are hidden, with as little more cost as one change has.
 
     Args:
         symbols: as they are best one by one, whole numbers.
         nearest: what they stand for before rounding, [N]: zeros may become ones of its sign.
         groups: see `group_numbers`.
+        enough: the smallest sum of a group that hides a sign.
         cost: of other symbols.
     """
     seen = _Groups.of(symbols.abs().long(), groups)
     signs = torch.cat([symbols, symbols.new_ones(1)])[seen.first].sign()
-    wrong = (seen.sums >= SMALLEST_SUM) & (signs != _sign_of_parity(seen.sums))
+    wrong = (seen.sums >= enough) & (signs != _sign_of_parity(seen.sums))
     at = wrong[groups].nonzero()[:, 0]
     if not len(at):
         return symbols
@@ -116,7 +114,7 @@ def with_parity(symbols: Tensor, nearest: Tensor, groups: Tensor, cost: Cost) ->
     is_first = at == seen.first[group]
     second = _first((own != 0) & ~is_first, group, len(signs))
     follows = torch.cat([own, own.new_zeros(1)])[second].sign()
-    hides = seen.sums[group] > SMALLEST_SUM
+    hides = seen.sums[group] > enough
     ends = (own == 0) | (is_first & (shrunk == 0) & hides & (follows[group] != signs[group]))
     less = torch.where(ends, torch.inf, cost(shrunk, at) - before + torch.where(hides, 0.0, 1.0))
 

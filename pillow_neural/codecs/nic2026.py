@@ -188,7 +188,7 @@ class Nic2026:
         magnitudes = torch.from_numpy(np.concatenate(parts)).to(self._device, torch.int64)
         if len(magnitudes) and magnitudes.min() < 0:
             raise DecodeError("a magnitude is negative")
-        hiding = Hiding.of(magnitudes, groups)
+        hiding = Hiding.of(magnitudes, groups, self._network.shape.hidden_sign_sum)
         shown = [int(part.sum()) for part in torch.split(hiding.shown, amounts)]
         signs = [read_signs(d, sign_tables(self._tables, n)) for d, n in zip(decoders, shown, strict=True)]
         return hiding.symbols(magnitudes, torch.from_numpy(np.concatenate(signs)).to(magnitudes))

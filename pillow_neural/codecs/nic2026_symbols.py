@@ -150,9 +150,9 @@ class SymbolChooser:
                 return self._bits(symbols, tables[at]) + errors
 
             chosen = rate_distortion_round(residual, weights, lambda symbols: self._bits(symbols, tables))
-            groups = group_numbers(coded)
-            chosen = with_parity(chosen, residual, groups, cost)
-            shown = Hiding.of(chosen.abs().long(), groups).shown
+            groups, enough = group_numbers(coded), self._network.shape.hidden_sign_sum
+            chosen = with_parity(chosen, residual, groups, enough, cost)
+            shown = Hiding.of(chosen.abs().long(), groups, enough).shown
             amounts = coded.sum(dim=(1, 2, 3)).tolist()
             parts = zip(*(torch.split(part, amounts) for part in (chosen, shown, tables)), strict=True)
             for number, (values, told, names) in enumerate(parts):

@@ -52,7 +52,7 @@ class NetworkShape:
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
     decoding does not depend on it. `pixel_features`, `pixel_layers`: of the pixel stage; without features
-    there is none.
+    there is none. `hidden_sign_sum`: magnitudes of a block and phase that hide a sign add up to so much.
     """
 
     latents: int = 256
@@ -68,6 +68,7 @@ class NetworkShape:
     masking: bool = False
     pixel_features: int = 0
     pixel_layers: int = 2
+    hidden_sign_sum: int = 2
 
 
 def lambda_of_rate(rate: Tensor) -> Tensor:

@@ -37,13 +37,20 @@ COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
 PIXEL_FEATURES = 48
 PIXEL_LAYERS = 3
+HIDDEN_SIGN_SUM = 2
+HIDDEN_SIGN_SUM_MASKED = 4
+"""The smallest that pay: where errors show in MS-SSIM, changing a magnitude costs more than it seems."""
 
 
 def build(masking: bool = False) -> TransformCodec:
     """The untrained network."""
-    return TransformCodec(
-        NetworkShape(masking=masking, pixel_features=PIXEL_FEATURES, pixel_layers=PIXEL_LAYERS)
+    shape = NetworkShape(
+        masking=masking,
+        pixel_features=PIXEL_FEATURES,
+        pixel_layers=PIXEL_LAYERS,
+        hidden_sign_sum=HIDDEN_SIGN_SUM_MASKED if masking else HIDDEN_SIGN_SUM,
     )
+    return TransformCodec(shape)
 
 
 @torch.no_grad()
