@@ -18,14 +18,16 @@ class Complexity(NamedTuple):
     decode: float
 
 
-def complexity(codec_name: str, picture: Image.Image, quality: float = 0.5) -> Complexity:
+def complexity(
+    codec_name: str, picture: Image.Image, quality: float = 0.5, tune: str | None = None
+) -> Complexity:
     """Count what encoding and decoding one picture takes, on the CPU.
 
     Raises:
         ValueError: no such codec.
         OSError: it has no weights.
     """
-    codec = load_codec(weights_for_saving(codec_name), "cpu")
+    codec = load_codec(weights_for_saving(codec_name, tune), "cpu")
     pixels = to_planes(picture.convert("RGB"), grey=False)
     level = codec.level_of_quality(quality)
     payloads = codec.encode(pixels, [level])

@@ -131,7 +131,8 @@ def _measure_codec(codec: Codec, picture: Path, image: Image.Image) -> SpeedRow:
         save = _in_process(codec, "save", picture, file)
         load = _in_process(codec, "load", picture, file)
         bpp = 8 * file.stat().st_size / (image.width * image.height)
-    macs = complexity(registered_name(args), image) if codec.format == "NIC" else (None, None)
+    is_ours = codec.format == "NIC"
+    macs = complexity(registered_name(args), image, tune=args.get("tune")) if is_ours else (None, None)
     return SpeedRow(codec.name, args, weights_measured(codec).get("weights"), bpp, save, load, *macs)
 
 
