@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pillow_neural.benchmark.metrics import ms_ssim, psnr
+from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
@@ -114,25 +115,30 @@ def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor
     assert (third < 0.5 * first).all()
 
 
+def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Payload]) -> Tensor:
+    picture = codec._chooser._prepare(pixels, levels)
+    decoded = codec.decode_latents(payloads, 190, 200)
+    bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
+    return bits + errors_of(codec._network, picture, decoded)
+
+
 @torch.inference_mode()
 def test_every_effort_costs_each_picture_no_more_than_a_smaller_one(codec: Nic2026, pixels: Tensor) -> None:
     levels = [LEVEL, 2 * LEVEL]
-    chooser, costs = codec._chooser, []
-    for effort in (0, 1, 7):
-        payloads = codec.encode(pixels, levels, effort)
-        picture = chooser._prepare(pixels, levels)
-        decoded = codec.decode_latents(payloads, 190, 200)
-        bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
-        costs.append(bits + errors_of(codec._network, picture, decoded))
+    costs = [_costs(codec, pixels, levels, codec.encode(pixels, levels, effort)) for effort in (0, 1, 7)]
     assert (costs[1] < costs[0] + 32).all()
     assert (costs[2] < 0.997 * costs[0]).all()
 
 
+@torch.inference_mode()
 def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tensor) -> None:
+    """Sums of floats in another order may end in another choice, which costs as much."""
     together = codec.encode(pixels, [LEVEL, LEVEL], 3)
     alone = [codec.encode(pixels[n : n + 1], [LEVEL], 3)[0] for n in range(2)]
     for one, other in zip(together, alone, strict=True):
         assert len(one.sections[0]) == pytest.approx(len(other.sections[0]), rel=0.01)
+    costs = (_costs(codec, pixels, [LEVEL, LEVEL], payloads) for payloads in (together, alone))
+    torch.testing.assert_close(*costs, rtol=0.003, atol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 17), (150, 300)])
@@ -150,7 +156,7 @@ def test_saving_with_effort_is_better_at_equal_size() -> None:
         found = []
         for effort in (0, 5):
             file = io.BytesIO()
-            image.save(file, "NIC", target_size=6_000, tune=tune, effort=effort)
-            assert 5_800 < len(file.getvalue()) <= 6_000
+            image.save(file, "NIC", target_size=3_000, tune=tune, effort=effort)
+            assert 2_900 < len(file.getvalue()) <= 3_000
             found.append(metric(np.asarray(image), np.asarray(Image.open(file))))
         assert found[1] > found[0]

@@ -44,14 +44,12 @@ class Choice(NamedTuple):
 
     Attributes:
         sections: what to code for each picture.
-        hidden: how many signs are not in them, [B].
         decoded: symbols plus means in quantisation steps, [B, C, H, W].
         symbols: [B, C, H, W].
         indices: their scale indices, whole numbers, zero where nothing is coded, [B, C, H, W].
     """
 
     sections: list[list[Section]]
-    hidden: Tensor
     decoded: Tensor
     symbols: Tensor
     indices: Tensor
@@ -137,7 +135,6 @@ class SymbolChooser:
         places = self.coded_places(height, width, planes)
         sections = [[self._hyper_section(values)] for values in picture.hyper]
         all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
-        hidden = torch.zeros(len(latents), device=self._device)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = coded_in_phase(mask, places, index)
@@ -155,16 +152,15 @@ class SymbolChooser:
             shown = Hiding.of(chosen.abs().long(), groups, enough).shown
             amounts = coded.sum(dim=(1, 2, 3)).tolist()
             parts = zip(*(torch.split(part, amounts) for part in (chosen, shown, tables)), strict=True)
-            for number, (values, told, names) in enumerate(parts):
-                sections[number] += self._phase_sections(values, told, names)
-                hidden[number] += values[~told].count_nonzero()
+            for own, part in zip(sections, parts, strict=True):
+                own += self._phase_sections(*part)
             symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
             all_symbols.add_(symbols)
             all_indices.addcmul_(index, coded)
             return Quantised(symbols, symbols / picture.unit)
 
         decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
-        return Choice(sections, hidden, decoded * picture.unit, all_symbols, all_indices)
+        return Choice(sections, decoded * picture.unit, all_symbols, all_indices)
 
     def _phase_sections(self, symbols: Tensor, shown: Tensor, tables: Tensor) -> list[Section]:
         """Magnitudes and signs of what a phase codes of a picture, [N] each."""
@@ -176,7 +172,9 @@ class SymbolChooser:
 
     def _bits_of(self, choice: Choice) -> Tensor:
         """Of the phases' symbols, [B]."""
-        bits = -choice.hidden
+        told = [sum(len(signs.symbols) for signs in own[2::2]) for own in choice.sections]
+        signed = choice.symbols.count_nonzero(dim=(1, 2, 3))
+        bits = (torch.tensor(told, device=self._device) - signed).float()
         picture, *place = (choice.indices > 0).nonzero(as_tuple=True)
         found = self._bits(choice.symbols[(picture, *place)], choice.indices[(picture, *place)].long())
         return bits.index_add_(0, picture, found)
