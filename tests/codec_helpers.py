@@ -74,21 +74,17 @@ class SymbolRecorder:
         self.codec = codec
 
     def symbols(self, payloads: list[Payload], width: int, height: int) -> list[np.ndarray]:
+        """Hyper-latents, then symbols of all phases, [B, C, H, W] each."""
         recorded: list[np.ndarray] = []
-        walk = self.codec._network.prior.walk
+        latents = self.codec._network.prior.latents
 
-        def recording(hyper, rate, channels, quantise):  # noqa: ANN001, ANN202
-            def wrapped(mask, index, mean):  # noqa: ANN001, ANN202
-                result = quantise(mask, index, mean)
-                recorded.append(result.symbols.numpy().copy())
-                return result
+        def recording(hyper: Tensor, symbols: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
+            recorded.extend([hyper.numpy().copy(), symbols.numpy().copy()])
+            return latents(hyper, symbols, unit, rate)
 
-            recorded.append(hyper.numpy().copy())
-            return walk(hyper, rate, channels, wrapped)
-
-        self.codec._network.prior.walk = recording  # type: ignore[method-assign]
+        self.codec._network.prior.latents = recording  # type: ignore[method-assign]
         try:
             self.codec.decode(payloads, width, height)
         finally:
-            del self.codec._network.prior.walk
+            del self.codec._network.prior.latents
         return recorded

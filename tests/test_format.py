@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +30,29 @@ OFFSETS = (0, 3, 1, 2)
 SIGN_TABLE = [2**23 - 1, 1, 2**23 - 1, 1]
 
 
+class Part(NamedTuple):
+    """Places [N, 3], tables and magnitudes of what is coded, in order."""
+
+    places: Integers
+    tables: list[int]
+    magnitudes: list[int]
+
+
 class IntegerDecoder:
     """Follows FORMAT.md, section "Codec nic2026", up to the symbols."""
 
     def __init__(self, tensors: Mapping[str, npt.NDArray[np.generic]], shape: Mapping[str, int]) -> None:
         self.tensors = tensors
-        self.channels, self.enough = shape["latents"], shape["hidden_sign_sum"]
+        self.channels, self.hyper, self.share = (
+            shape[name] for name in ("latents", "hyper", "hidden_sign_share")
+        )
         starts = np.cumsum(tensors["tables.lengths"])[:-1]
         tables = [*map(list, np.split(tensors["tables.frequencies"].astype(np.int64), starts))]
         folded = [_of_magnitudes(table) for table in tables[:64]] + tables[64:] + [SIGN_TABLE]
         self.tables = FrequencyTables.from_arrays(np.concatenate(folded), [len(table) for table in folded])
 
     def decode(self, data: bytes) -> list[Integers]:
-        """The hyper-latents and the symbols of the four phases, [C, H, W] each."""
+        """The hyper-latents and the symbols, [C, H, W] each."""
         file = io.BytesIO(data)
         index = container.read_index(file)
         header = index.header
@@ -49,38 +60,80 @@ class IntegerDecoder:
         (entry,) = index.of_kind("DATA")
         decoder = SymbolDecoder(self.tables, container.read_chunk(file, entry), "python")
         cells = -(-header.height // 64), -(-header.width // 64)
-        hyper_channels = len(self.tables.lengths) - 65
-        numbers = np.repeat(np.arange(64, 64 + hyper_channels), cells[0] * cells[1])
-        hyper = decoder.decode(numbers).astype(np.int64).reshape(hyper_channels, *cells)
         plane = (127 * level + 32767) // 65535
+        hyper = self.hyper_latents(decoder, cells, plane)
         features = self.scale_features(hyper, plane)
         inside = np.zeros((4 * cells[0], 4 * cells[1]), bool)
         inside[: -(-header.height // 16), : -(-header.width // 16)] = True
         left_out = self.tensors["colour_channels"] & (planes == 1)
         places = inside & ~left_out[:, None, None]
         magnitudes = np.zeros((self.channels, *inside.shape), np.int64)
-        result = [hyper]
+        first_channels = np.arange(self.channels)[:, None, None] % 12 < 4
+        parts: list[Part] = []
         for phase in range(4):
             table = self.indices(phase, features, magnitudes, plane)
-            coded = self.phase_mask(phase, *inside.shape) & places & (table > 0)
-            symbols = np.zeros_like(magnitudes)
-            symbols[coded] = decoder.decode(table[coded])
-            self.read_signs(decoder, symbols)
-            magnitudes += np.abs(symbols)
-            result.append(symbols)
+            coded = self.phase_mask(phase, self.channels, *inside.shape) & places & (table > 0)
+            magnitudes[coded] = decoder.decode(table[coded])
+            for part in [coded] if phase else [coded & first_channels, coded & ~first_channels]:
+                parts.append(Part(np.argwhere(part), table[part].tolist(), magnitudes[part].tolist()))
+        symbols = self.signed(decoder, magnitudes, parts)
         decoder.finish()
-        return result
+        return [hyper, symbols]
 
-    def read_signs(self, decoder: SymbolDecoder, symbols: Integers) -> None:
-        """Give magnitudes [C, H, W] their signs."""
-        signs, hidden = np.ones_like(symbols), np.zeros(symbols.shape, bool)
-        for row, column in np.argwhere(symbols.sum(axis=0) >= self.enough):
-            block = symbols[:, row, column]
-            place = np.flatnonzero(block)[0], row, column
-            hidden[place], signs[place] = True, -1 if block.sum() % 2 else 1
-        told = (symbols > 0) & ~hidden
-        signs[told] = decoder.decode(np.full(told.sum(), len(self.tables.lengths) - 1))
-        symbols *= signs
+    def hyper_latents(self, decoder: SymbolDecoder, cells: tuple[int, int], plane: int) -> Integers:
+        hyper = np.zeros((self.hyper, *cells), np.int64)
+        known = np.zeros((4, *cells), np.int64)
+        for phase in range(4):
+            name, rate = f"hyper_prior.phases.{phase}", np.full((1, *cells), plane)
+            first = self.rounded(f"{name}.first", np.concatenate([8 * hyper, known, rate]))
+            spread = self.convolve(
+                f"{name}.to_spread", np.concatenate([self.rounded(f"{name}.mix", first), rate])
+            )
+            location, scale = np.split(_round(*spread), 2)
+            location, scale = np.clip(location, -120, 120), np.clip(scale, 0, 31)
+            whole = (location + 4) // 8
+            own = self.phase_mask(phase, self.hyper, *cells)
+            tables = 64 + 8 * scale + location + 4 - 8 * whole
+            hyper[own] = whole[own] + decoder.decode(tables[own])
+            known += 127 * self.phase_mask(phase, 4, *cells)
+        return hyper
+
+    def signed(self, decoder: SymbolDecoder, magnitudes: Integers, parts: list[Part]) -> Integers:
+        """Magnitudes [C, H, W] with their signs."""
+        places: list[tuple[int, ...]] = []
+        signs: list[int] = []
+        for part in parts:
+            bits = self.told(part)
+            signs += [1 - 2 * bit for bit in bits[: len(places) - len(signs)]]
+            places += [tuple(place) for place, size in zip(part.places, part.magnitudes, strict=True) if size]
+        signs += decoder.decode(np.full(len(places) - len(signs), len(self.tables.lengths) - 1)).tolist()
+        symbols = magnitudes.copy()
+        for place, sign in zip(places, signs, strict=True):
+            symbols[place] *= sign
+        return symbols
+
+    def told(self, part: Part) -> list[int]:
+        """The bits of a part."""
+        capacities = map(self.capacity, part.tables)
+        tellers = [(c, m % 2) for c, m in zip(capacities, part.magnitudes, strict=True) if c]
+        lanes = max(1, -(-len(tellers) // 512))
+        last = (len(tellers) - 1) // lanes * lanes
+        rows = sum(capacity for capacity, _ in tellers[: max(0, last)]) // lanes >> 24
+        bits = [[0] * lanes for _ in range(rows)]
+        before, state = 0, 1
+        for start in range(0, len(tellers), lanes):
+            state = (1103515245 * state + 12345) % 2**31
+            column, row = state >> 16 & 255 | 129, min(before // lanes >> 24, rows - 1)
+            for lane, (capacity, odd) in enumerate(tellers[start : start + lanes]):
+                for bit in range(row, min(row + 8, rows)):
+                    bits[bit][lane] ^= odd & column >> (bit - row) & 1
+                before += capacity
+        return [bit for row_bits in bits for bit in row_bits]
+
+    def capacity(self, table: int) -> int:
+        frequencies = self.tables.table(table)
+        other = 2**24 - int(frequencies[len(frequencies) // 2 - 1])
+        return other * self.share // 256 if other >= 671_088 else 0
 
     def scale_features(self, hyper: Integers, plane: int) -> Integers:
         inputs = np.concatenate([8 * hyper, np.full((1, *hyper.shape[1:]), plane)])
@@ -117,10 +170,10 @@ class IntegerDecoder:
                 total += np.einsum("oi,ihw->ohw", weight[:, :, row, column], window)
         return total, shift[:, None, None]
 
-    def phase_mask(self, phase: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+    def phase_mask(self, phase: int, channels: int, height: int, width: int) -> npt.NDArray[np.bool_]:
         rows, columns = np.ogrid[:height, :width]
         group = (2 * (rows % 2) + columns % 2) ^ OFFSETS[phase]
-        return np.arange(self.channels)[:, None, None] % 4 == group
+        return np.arange(channels)[:, None, None] % 4 == group
 
 
 def _of_magnitudes(table: list[int]) -> list[int]:

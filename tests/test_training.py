@@ -22,6 +22,7 @@ from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
 from pillow_neural.training import export, filter_fit, loop
+from pillow_neural.training.clipping import CLIP_FACTOR, GradientClipper
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
 from pillow_neural.training.filter_fit import FilterSize
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
@@ -388,7 +389,7 @@ def test_manifest_entry_is_readable_toml() -> None:
 
 def test_an_outlier_is_limited_for_its_own_parameter_alone() -> None:
     parameters = [torch.nn.Parameter(torch.zeros(4)) for _ in range(3)]
-    clipper = loop.GradientClipper(parameters)
+    clipper = GradientClipper(parameters)
 
     def clipped(*norms: float | None) -> list[float]:
         for parameter, norm in zip(parameters, norms, strict=True):
@@ -397,7 +398,7 @@ def test_an_outlier_is_limited_for_its_own_parameter_alone() -> None:
         return [0.0 if p.grad is None else p.grad.norm().item() for p in parameters]
 
     assert clipped(1.0, 100.0, 0.0) == [1.0, 100.0, 0.0]
-    assert clipped(50.0, 100.0, 3.0) == pytest.approx([loop.CLIP_FACTOR, 100.0, 3.0])
+    assert clipped(50.0, 100.0, 3.0) == pytest.approx([CLIP_FACTOR, 100.0, 3.0])
     assert clipped(1.0, None, 3.0) == [1.0, 0.0, 3.0]
     assert clipped(1.0, 150.0, 3.0) == [1.0, 150.0, 3.0]
     parameters[0].grad = torch.full((4,), torch.nan)

@@ -46,7 +46,7 @@ from pillow_neural.networks.digit_context import DigitContext
 from pillow_neural.networks.importance import GROUPS, leading_channels, level_of_importance
 from pillow_neural.networks.li2018 import BLOCK, Li2018Network, Li2018Shape
 from pillow_neural.networks.packing import channels_last, unpack
-from pillow_neural.networks.prior import rate_plane
+from pillow_neural.networks.rate import rate_plane
 from pillow_neural.networks.trimmed_context import Presence, TrimmedContext
 
 Context = TrimmedContext | DigitContext

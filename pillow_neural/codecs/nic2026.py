@@ -1,13 +1,14 @@
 """nic2026, the default codec.
 
-    pixels --analysis--> y --x gains(rate)--> r --hyper analysis, round--> z --tables by channel---+
+    pixels --analysis--> y --x gains(rate)--> r --hyper analysis, round--> z --tables, phase 0..3--+
                                               |                            |                       |
                                               |              +-------------+-------------+         |
                                               |     integer network             float network      |
                                               |     scale index, phase 0..3     mean, phase 0..3   |
                                               |              |                       |             v
                                               +--> symbols = round(r - mean) --tables by index--> one stream
-    pixels <--finish-- synthesis <-- y' <--x inverse gains-- symbols + mean <-----------------------+
+                                                       |         magnitudes, then signs            |
+    pixels <--finish-- synthesis <-- y' <--x inverse gains-- symbols + mean <----------------------+
 
 Hyperprior (Balle et al. 2018, arXiv 1802.01436) with means from context (Minnen et al. 2018, arXiv
 1809.02736) in four phases, gains for all rates (Cui et al. 2021), and the coder fed from integers alone.
@@ -25,25 +26,25 @@ import torch
 from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.codecs.hidden_signs import Hiding, group_numbers
 from pillow_neural.codecs.nic2026_symbols import (
     Section,
     SymbolChooser,
+    by_picture,
     cells,
     coded_in_phase,
     hyper_tables,
     sign_tables,
     stream_tables,
-    table_numbers,
 )
 from pillow_neural.codecs.shared import RateCalibration, rate_positions, read_weights
 from pillow_neural.codecs.signs import read_signs
 from pillow_neural.entropy import DecodeError
+from pillow_neural.entropy.hidden_signs import Coded, Integers, with_signs
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.hyper_prior import HYPER_LIMIT, Spread
 from pillow_neural.networks.packing import channels_last, unpack
-from pillow_neural.networks.prior import HYPER_LIMIT, Quantised
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import (
@@ -125,7 +126,7 @@ class Nic2026:
 
     @torch.inference_mode()
     def symbols(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[list[Section]]:
-        """What `encode` codes for each picture: hyper-latents, then magnitudes and signs of four phases."""
+        """What `encode` codes for each picture, see `SymbolChooser.sections`."""
         return self._chooser.sections(pictures, levels, effort)
 
     @torch.inference_mode()
@@ -147,28 +148,55 @@ class Nic2026:
         if any(len(payload.sections) != 1 for payload in payloads):
             raise DecodeError("a nic2026 picture has exactly one DATA section")
         decoders = [SymbolDecoder(self._tables, payload.sections[0]) for payload in payloads]
-        shape = (self._network.shape.hyper, *cells(height, width))
-        tables = hyper_tables(shape)
-        hyper = np.stack([decoder.decode(tables).reshape(shape) for decoder in decoders])
-        if np.abs(hyper).max() > HYPER_LIMIT:
-            raise DecodeError("hyper-latent out of range")
         parameters = self._parameters(payloads)
         rate = self._rate(parameters)
-        unit = self._network.unit(rate)
         places = self._chooser.coded_places(height, width, parameters[0].planes)
+        hyper = self._hyper_latents(decoders, rate, cells(height, width))
+        coded_by_phase: list[Tensor] = []
+        pictures: list[list[Coded]] = [[] for _ in decoders]
 
-        def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
+        def decode(mask: Tensor, index: Tensor) -> Tensor:
             coded = coded_in_phase(mask, places, index)
-            amounts = coded.sum(dim=(1, 2, 3)).tolist()
-            values = self._symbols(decoders, index[coded], group_numbers(coded), amounts)
-            symbols = torch.zeros_like(mean).masked_scatter_(coded, values.to(mean))
-            return Quantised(symbols, symbols / unit)
+            coded_by_phase.append(coded)
+            found = by_picture(coded, index[coded].to(torch.uint8))
+            for decoder, own, (channels, tables) in zip(decoders, pictures, found, strict=True):
+                own.append(Coded(_magnitudes(decoder, tables), tables, channels))
+            return _placed(coded, [own[-1].symbols for own in pictures], index)
 
-        hyper_latents = torch.from_numpy(hyper).to(self._device, torch.float32)
-        latents: Tensor = self._network.prior.walk(hyper_latents, unit, rate, quantise)
-        for decoder in decoders:
-            decoder.finish()
-        return latents * unit
+        prior = self._network.prior
+        symbols = prior.magnitudes(hyper, rate, self._network.shape.latents, decode).zero_()
+        signed = [self._signed(*each) for each in zip(decoders, pictures, strict=True)]
+        for coded, phase in zip(coded_by_phase, zip(*signed, strict=True), strict=True):
+            symbols += _placed(coded, phase, symbols)
+        unit = self._network.unit(rate)
+        return prior.latents(hyper, symbols, unit, rate) * unit
+
+    def _hyper_latents(
+        self, decoders: Sequence[SymbolDecoder], rate: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """Those of a batch, [B, hyper, *size]."""
+
+        def decode(mask: Tensor, spread: Spread) -> Tensor:
+            coded = mask.bool().expand_as(spread.location)
+            found = by_picture(coded, hyper_tables(spread, coded))
+            symbols = [decoder.decode(tables) for decoder, (_, tables) in zip(decoders, found, strict=True)]
+            values = _placed(coded, symbols, mask) + spread.whole * mask
+            if values.abs().max() > HYPER_LIMIT:
+                raise DecodeError("hyper-latent out of range")
+            return values
+
+        like = torch.zeros(len(decoders), 1, *size, device=self._device)
+        return self._network.prior.hyper_prior.walk(like, rate, decode)
+
+    def _signed(self, decoder: SymbolDecoder, phases: Sequence[Coded]) -> list[Integers]:
+        """The symbols of each phase of a picture, whose stream ends with signs."""
+
+        def read(count: int) -> Integers:
+            return read_signs(decoder, sign_tables(self._tables, count))
+
+        symbols = with_signs(phases, self._chooser.capacities, read)
+        decoder.finish()
+        return symbols
 
     def _parameters(self, payloads: Sequence[Payload]) -> list[Parameters]:
         parameters = [Parameters.of(payload) for payload in payloads]
@@ -178,20 +206,6 @@ class Nic2026:
 
     def _rate(self, parameters: Sequence[Parameters]) -> Tensor:
         return rate_positions([each.level for each in parameters], self._device)
-
-    def _symbols(
-        self, decoders: Sequence[SymbolDecoder], index: Tensor, groups: Tensor, amounts: list[int]
-    ) -> Tensor:
-        """The next phase's symbols, int64 [N]: those of each decoder are so many, one after another."""
-        tables = torch.split(index, amounts)
-        parts = [d.decode(table_numbers(names)) for d, names in zip(decoders, tables, strict=True)]
-        magnitudes = torch.from_numpy(np.concatenate(parts)).to(self._device, torch.int64)
-        if len(magnitudes) and magnitudes.min() < 0:
-            raise DecodeError("a magnitude is negative")
-        hiding = Hiding.of(magnitudes, groups, self._network.shape.hidden_sign_sum)
-        shown = [int(part.sum()) for part in torch.split(hiding.shown, amounts)]
-        signs = [read_signs(d, sign_tables(self._tables, n)) for d, n in zip(decoders, shown, strict=True)]
-        return hiding.symbols(magnitudes, torch.from_numpy(np.concatenate(signs)).to(magnitudes))
 
     def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""
@@ -204,6 +218,19 @@ class Nic2026:
 
         halo = self._network.synthesis.halo + -(-self._network.finish_halo // BLOCK)
         return in_strips(synthesise, latents, 1, BLOCK // reduction, halo)
+
+
+def _magnitudes(decoder: SymbolDecoder, tables: Integers) -> Integers:
+    symbols = decoder.decode(tables)
+    if len(symbols) and symbols.min() < 0:
+        raise DecodeError("a magnitude is negative")
+    return symbols
+
+
+def _placed(coded: Tensor, values: Sequence[Integers], like: Tensor) -> Tensor:
+    """Values of each picture [N] where they are coded, zeros elsewhere, of a type like that: [B, C, H, W]."""
+    placed = torch.zeros(coded.shape, dtype=like.dtype, device=like.device)
+    return placed.masked_scatter_(coded, torch.from_numpy(np.concatenate(values)).to(like))
 
 
 def load(path: Path, device: str) -> Nic2026:

@@ -7,7 +7,7 @@ pictures --analysis--> latents --+--> symbols, phase by phase --> cost, derivati
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pillow_neural.codecs.hidden_signs import Hiding, group_numbers, with_parity
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
+from pillow_neural.entropy.hidden_signs import Coded, SignHider, capacities
 from pillow_neural.entropy.tables import TOTAL, FrequencyTables
+from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
-from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.quantise import other_parity, rate_distortion_round
 from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
@@ -65,6 +66,7 @@ class SymbolChooser:
         magnitudes = np.split(tables.bits()[:SCALE_COUNT], [int(tables.limits.max()) + 1], axis=1)[1]
         magnitudes[:, 1:] += 1
         self._costs = torch.from_numpy(magnitudes).to(device)
+        self.capacities = capacities(tables, network.shape.hidden_sign_share)
         self._tables = tables
         self._colour_channels = colour_channels.to(device)
         self._device = device
@@ -72,8 +74,8 @@ class SymbolChooser:
     def sections(self, pictures: Tensor, levels: Sequence[int], effort: int) -> list[list[Section]]:
         """What to code for each picture, see `Codec.encode` for the arguments.
 
-        The hyper-latents, then magnitudes and signs of each of the four phases; to be called in inference
-        mode.
+        The hyper-latents of four phases, then the magnitudes of four phases, then signs; to be called in
+        inference mode.
         """
         picture = self._prepare(pictures, levels)
         weight = picture.weight * self._network.context_value()
@@ -133,7 +135,8 @@ class SymbolChooser:
         """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step."""
         planes, height, width = picture.pixels.shape[1:]
         places = self.coded_places(height, width, planes)
-        sections = [[self._hyper_section(values)] for values in picture.hyper]
+        sections = self._hyper_sections(picture)
+        hiders = [SignHider(self.capacities) for _ in sections]
         all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
@@ -142,37 +145,33 @@ class SymbolChooser:
             residual = (latents - mean * picture.unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             weights = weight.expand_as(index)[coded]
 
-            def cost(symbols: Tensor, at: Tensor) -> Tensor:
-                errors = weights[at] * (symbols - residual[at]).square()
-                return self._bits(symbols, tables[at]) + errors
+            def bits(symbols: Tensor) -> Tensor:
+                return self._bits(symbols, tables)
 
-            chosen = rate_distortion_round(residual, weights, lambda symbols: self._bits(symbols, tables))
-            groups, enough = group_numbers(coded), self._network.shape.hidden_sign_sum
-            chosen = with_parity(chosen, residual, groups, enough, cost)
-            shown = Hiding.of(chosen.abs().long(), groups, enough).shown
-            amounts = coded.sum(dim=(1, 2, 3)).tolist()
-            parts = zip(*(torch.split(part, amounts) for part in (chosen, shown, tables)), strict=True)
-            for own, part in zip(sections, parts, strict=True):
-                own += self._phase_sections(*part)
-            symbols = torch.zeros_like(index).masked_scatter_(coded, chosen)
-            all_symbols.add_(symbols)
+            best = rate_distortion_round(residual, weights, bits)
+            instead, costs = other_parity(best, residual, weights, bits)
+            values = (best.int(), instead.int(), costs, tables.to(torch.uint8))
+            pictures = zip(sections, hiders, by_picture(coded, *values), strict=True)
+            hidden = []
+            for own, hider, (channels, symbols, others, more, numbers) in pictures:
+                hidden.append(hider.hide(Coded(symbols, numbers, channels), others, more))
+                own.append(Section(np.abs(hidden[-1]), numbers))
+            chosen = torch.zeros_like(index).masked_scatter_(
+                coded, torch.from_numpy(np.concatenate(hidden)).to(index)
+            )
+            all_symbols.add_(chosen)
             all_indices.addcmul_(index, coded)
-            return Quantised(symbols, symbols / picture.unit)
+            return Quantised(chosen, chosen / picture.unit)
 
         decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
+        for own, hider in zip(sections, hiders, strict=True):
+            signs = hider.left()
+            own.append(Section(signs, sign_tables(self._tables, len(signs))))
         return Choice(sections, decoded * picture.unit, all_symbols, all_indices)
-
-    def _phase_sections(self, symbols: Tensor, shown: Tensor, tables: Tensor) -> list[Section]:
-        """Magnitudes and signs of what a phase codes of a picture, [N] each."""
-        signs = symbols[shown].sign()
-        return [
-            Section(_integers(symbols.abs()), table_numbers(tables)),
-            Section(_integers(signs), sign_tables(self._tables, len(signs))),
-        ]
 
     def _bits_of(self, choice: Choice) -> Tensor:
         """Of the phases' symbols, [B]."""
-        told = [sum(len(signs.symbols) for signs in own[2::2]) for own in choice.sections]
+        told = [len(own[-1].symbols) for own in choice.sections]
         signed = choice.symbols.count_nonzero(dim=(1, 2, 3))
         bits = (torch.tensor(told, device=self._device) - signed).float()
         picture, *place = (choice.indices > 0).nonzero(as_tuple=True)
@@ -192,8 +191,19 @@ class SymbolChooser:
         slope[places] = (self._bits(symbols + 1, tables) - self._bits(symbols - 1, tables)) / 2
         return slope
 
-    def _hyper_section(self, values: Tensor) -> Section:
-        return Section(_integers(values.flatten()), hyper_tables(tuple(values.shape)))
+    def _hyper_sections(self, picture: Picture) -> list[list[Section]]:
+        """The hyper-latents of each picture, phase by phase."""
+        sections: list[list[Section]] = [[] for _ in picture.hyper]
+
+        def take(mask: Tensor, spread: Spread) -> Tensor:
+            coded = mask.bool().expand_as(picture.hyper)
+            symbols, tables = (picture.hyper - spread.whole)[coded], hyper_tables(spread, coded)
+            for own, (_, *section) in zip(sections, by_picture(coded, symbols.int(), tables), strict=True):
+                own.append(Section(*section))
+            return picture.hyper * mask
+
+        self._network.prior.hyper_prior.walk(picture.hyper, picture.rate, take)
+        return sections
 
     def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
         return self._costs[tables, symbols.abs().clamp(max=self._costs.shape[1] - 1).long()]
@@ -212,7 +222,7 @@ def _cheaper(
 def stream_tables(tables: FrequencyTables) -> FrequencyTables:
     """What a stream is coded with: tables of magnitudes by scale index, those of hyper-latents, one of signs.
 
-    tables: those of the weights, SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
+    tables: those of the weights, SCALE_COUNT tables by scale index, then HYPER_TABLES of hyper-latents.
     """
     magnitudes, own = tables.of_magnitudes(), range(len(tables))
     parts = [(magnitudes if number < SCALE_COUNT else tables).table(number) for number in own]
@@ -225,10 +235,9 @@ def sign_tables(tables: FrequencyTables, count: int) -> Symbols:
     return np.full(count, len(tables) - 1, np.int32)
 
 
-def hyper_tables(shape: tuple[int, ...]) -> Symbols:
-    """Table of every hyper-latent of [hyper, h, w], flattened: the channels' tables follow the scales'."""
-    channels = np.arange(SCALE_COUNT, SCALE_COUNT + shape[0], dtype=np.int32)
-    return np.repeat(channels, shape[1] * shape[2])
+def hyper_tables(spread: Spread, coded: Tensor) -> Tensor:
+    """Table of each hyper-latent that is coded: those of the scale indices come before them."""
+    return (SCALE_COUNT + spread.table[coded]).to(torch.int16)
 
 
 def cells(height: int, width: int) -> tuple[int, int]:
@@ -241,10 +250,10 @@ def coded_in_phase(mask: Tensor, places: Tensor, index: Tensor) -> Tensor:
     return mask.bool() & places & (index > 0)
 
 
-def _integers(symbols: Tensor) -> Symbols:
-    return symbols.to(torch.int32).cpu().numpy()
-
-
-def table_numbers(index: Tensor) -> npt.NDArray[Any]:
-    """Scale indices as the symbol coder takes them."""
-    return index.to(torch.uint8).cpu().numpy()
+def by_picture(coded: Tensor, *values: Tensor) -> Iterator[list[npt.NDArray[Any]]]:
+    """Of what a phase codes, bool [B, C, H, W], channels and values, [N] each, picture by picture."""
+    amounts = coded.sum(dim=(1, 2, 3)).tolist()
+    channels = torch.arange(coded.shape[1], dtype=torch.int16, device=coded.device)
+    channels = channels[:, None, None].expand_as(coded)[coded]
+    parts = zip(*(torch.split(value.cpu(), amounts) for value in (channels, *values)), strict=True)
+    return ([value.numpy() for value in part] for part in parts)

@@ -39,8 +39,7 @@ from torch.nn import functional as F
 
 from pillow_neural.networks.centres import CentreQuantiser, Quantised
 from pillow_neural.networks.integer import straight_through
-from pillow_neural.networks.prior import rate_plane
-from pillow_neural.networks.rate import RateCurve
+from pillow_neural.networks.rate import RateCurve, rate_plane
 from pillow_neural.networks.residual import LEAK, RateResidualBlock
 from pillow_neural.networks.volume_context import VolumeContext
 

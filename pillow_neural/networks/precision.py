@@ -1,13 +1,31 @@
-"""bfloat16 where the processor multiplies it in hardware, for what needs no more than its 8 bits."""
+"""bfloat16 where the processor multiplies it faster than float32, for what needs no more than its 8 bits."""
 
 from __future__ import annotations
 
+import platform
+from functools import cache
+from pathlib import Path
+
 import torch
 
+AMD = "AuthenticAMD"
 
+
+@cache
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for it; without them it is slower than float32."""
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    """Whether this processor gains by it: with matrix tiles, or with the vector instructions of AMD.
+
+    Intel's vector instructions do not: a convolution of 128 channels takes 1.7 times as long as in float32.
+    Without any it takes 10 times as long.
+    """
+    return bool(
+        torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and _is_made_by_amd())
+    )
+
+
+def _is_made_by_amd() -> bool:
+    linux = Path("/proc/cpuinfo")
+    return AMD in (linux.read_text() if linux.exists() else platform.processor())
 
 
 def small_shares(device: torch.device) -> torch.autocast:

@@ -2,14 +2,16 @@
 
     latents r --asinh--> hyper analysis --round--> z --+--> hyper synthesis (float)   --> mean features
                                                        +--> hyper synthesis (integer) --> scale features
+                                                       +--> hyper prior (integer)     --> tables of z
     phase k = 0..3:
         scale index = integer network(scale features, |symbols| of phases < k)        <- all the coder sees
         mean        = linear 3x3 + network(mean features, decoded latents of phases < k)
         symbol      = round(r - mean);   decoded r = symbol + mean
 
-The scale index is computed from integers in integer arithmetic, so every machine decodes the same symbols;
-the mean may differ in its last float bits without harm (the split of JPEG AI). The scale context from
-integer symbols of earlier phases gives back what decoupling the two costs.
+All magnitudes are decoded before any mean is needed, and signs after them, some of which they tell
+(`pillow_neural.entropy.hidden_signs`). The scale index is computed from integers in integer arithmetic, so
+every machine decodes the same symbols; the mean may differ in its last float bits without harm (the split of
+JPEG AI). The scale context from integer symbols of earlier phases gives back what decoupling the two costs.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, logistic_bits, scale_of_index
+from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, scale_of_index
+from pillow_neural.networks.hyper_prior import HYPER_LIMIT, HYPER_UNIT, HyperPrior
 from pillow_neural.networks.integer import (
-    ACTIVATION_LIMIT,
     IntegerConv2d,
     integer_activation,
     restoring_clamp,
@@ -31,13 +33,11 @@ from pillow_neural.networks.integer import (
     straight_through,
 )
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
-from pillow_neural.networks.quantise import rate_distortion_round
-from pillow_neural.networks.rate import RateCurve
+from pillow_neural.networks.quantise import other_parity, rate_distortion_round
+from pillow_neural.networks.rate import RateCurve, rate_plane
 from pillow_neural.networks.residual import LEAK, RateResidualBlock
+from pillow_neural.networks.telling import expected_capacities, telling, tells_in_first_phase
 
-RATE_LEVELS = 65_535
-HYPER_LIMIT = 15
-HYPER_UNIT = 8
 CONTEXT_LIMIT = 12
 CONTEXT_UNIT = 4
 
@@ -57,16 +57,7 @@ class Quantised(NamedTuple):
 
 
 Quantiser = Callable[[Tensor, Tensor, Tensor], Quantised]
-
-
-def rate_plane(rate: Tensor, like: Tensor) -> Tensor:
-    """The rate position [B] as one plane of whole numbers 0..127, the size of like: [B, 1, H, W].
-
-    Computed from the whole rate level, so that no rounding of floats can move it.
-    """
-    level = torch.round(rate * RATE_LEVELS).long()
-    plane = (level * ACTIVATION_LIMIT + RATE_LEVELS // 2) // RATE_LEVELS
-    return plane[:, None, None, None].expand(-1, 1, *like.shape[2:]).to(like.dtype)
+MagnitudeDecoder = Callable[[Tensor, Tensor], Tensor]
 
 
 def _noisy(value: Tensor) -> Tensor:
@@ -205,21 +196,25 @@ class PhasedPrior(nn.Module):
     Args:
         latents: channels C of the latents, a multiple of 4.
         hyper: channels of the hyper-latents, at a quarter of the latents' height and width.
-        mean_features, mean_hidden, scale_features, scale_hidden: widths.
+        hyper_hidden, mean_features, mean_hidden, scale_features, scale_hidden: widths.
         knots: of the curves over the rate.
+        hidden_sign_share: see `pillow_neural.entropy.hidden_signs.capacities`.
     """
 
     def __init__(
         self,
         latents: int,
         hyper: int,
+        hyper_hidden: int,
         mean_features: int,
         mean_hidden: int,
         scale_features: int,
         scale_hidden: int,
         knots: int,
+        hidden_sign_share: int,
     ) -> None:
         super().__init__()
+        self.hidden_sign_share = hidden_sign_share
         self.hyper_analysis = nn.Sequential(
             nn.Conv2d(latents, mean_features, 1),
             nn.LeakyReLU(LEAK),
@@ -228,8 +223,7 @@ class PhasedPrior(nn.Module):
             nn.Conv2d(mean_features, hyper, 3, stride=2, padding=1),
         )
         self.hyper_gains = RateCurve(torch.zeros(knots, hyper))
-        self.hyper_location = nn.Parameter(torch.zeros(hyper))
-        self.hyper_log_scale = nn.Parameter(torch.zeros(hyper))
+        self.hyper_prior = HyperPrior(hyper, hyper_hidden)
         self.hyper_synthesis = HyperSynthesis(hyper, mean_features)
         self.scale_synthesis = IntegerHyperSynthesis(hyper, scale_features)
         self.means = nn.ModuleList(
@@ -264,15 +258,15 @@ class PhasedPrior(nn.Module):
                 training is that of noisy latents.
         """
         hyper = self.hyper_latents(latents, rate)
-        scale = torch.exp(self.hyper_log_scale)[:, None, None]
-        bits = logistic_bits(_noisy(hyper), self.hyper_location[:, None, None], scale).sum(dim=(1, 2, 3))
+        bits = self.hyper_prior.bits(_noisy(hyper), torch.round(hyper.detach()), rate)
         hyper = straight_through(hyper, torch.round(hyper))
 
         normalised = latents / unit
         coded, indices = torch.zeros_like(latents), torch.zeros_like(latents)
+        hidden, tells = torch.zeros_like(bits), tells_in_first_phase(latents.shape[1], latents.device)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
-            nonlocal coded, indices
+            nonlocal coded, indices, hidden, tells
             residual = (normalised - mean) * mask
             indices = indices + index * mask
             steps = residual.detach() * unit
@@ -281,7 +275,10 @@ class PhasedPrior(nn.Module):
                 symbols = torch.round(steps)
                 return Quantised(symbols, straight_through(residual, symbols / unit))
             scale = scale_of_index(index.detach().clamp(0, SCALE_COUNT - 1))
-            symbols = rate_distortion_round(steps, error_weight, lambda s: gaussian_bits(s, scale))
+
+            tellers = mask.bool() & tells & (index >= 0.5)
+            symbols, told = self._as_coded(steps, error_weight, scale, tellers)
+            hidden, tells = hidden + told, torch.ones_like(tells)
             share = scale.square() / (1 + scale.square()) * (symbols != 0)
             by_mean = mean * share
             coded = coded + straight_through(-by_mean * unit, symbols)
@@ -290,8 +287,22 @@ class PhasedPrior(nn.Module):
         decoded = self.walk(hyper, unit, rate, quantise)
         scale = scale_of_index(restoring_clamp(indices, 0, SCALE_COUNT - 1))
         coded = _noisy(coded) if error_weight is None else coded
-        bits = bits + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
+        bits = bits - hidden + gaussian_bits(coded, scale).sum(dim=(1, 2, 3))
         return PriorOutput(decoded * unit, bits)
+
+    @torch.no_grad()
+    def _as_coded(
+        self, steps: Tensor, error_weight: Tensor, scale: Tensor, tellers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols of a phase as the encoder chooses them, [B, C, H, W], and how many signs they tell, [B]."""
+
+        def bits_of(symbols: Tensor) -> Tensor:
+            return gaussian_bits(symbols, scale)
+
+        symbols = rate_distortion_round(steps, error_weight, bits_of)
+        instead, costs = other_parity(symbols, steps, error_weight, bits_of)
+        capacities = expected_capacities(bits_of(torch.zeros_like(scale)), self.hidden_sign_share)
+        return telling(symbols, instead, costs, capacities * tellers)
 
     def means_after(self, hyper: Tensor, decoded: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
         """The means that led to what is decoded, normalised: [B, C, H, W], all phases at once.
@@ -310,6 +321,38 @@ class PhasedPrior(nn.Module):
             earlier = earlier + mask
         return means
 
+    def magnitudes(self, hyper: Tensor, rate: Tensor, latents: int, decode: MagnitudeDecoder) -> Tensor:
+        """The decoder's way through the phases, as far as the stream goes: scales need no means.
+
+        Args:
+            hyper: rounded hyper-latents [B, hyper, h, w].
+            rate: [B].
+            latents: channels C.
+            decode: called once a phase with its mask [C, 4h, 4w] (0 or 1) and scale indices [B, C, 4h, 4w];
+                returns |symbols|, zero where the mask is.
+
+        Returns:
+            |symbols| of all phases, [B, C, 4h, 4w].
+        """
+        features = self.scale_synthesis(hyper, rate)
+        height, width = features.shape[2:]
+        found = hyper.new_zeros(len(hyper), latents, height, width)
+        for phase, scale in enumerate(self.scales):
+            mask = phase_mask(phase, latents, height, width, hyper.device).to(hyper.dtype)
+            found = found + decode(mask, scale(features, found, rate))
+        return found
+
+    def latents(self, hyper: Tensor, symbols: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
+        """Decoded latents, normalised, of the symbols of all phases, both [B, C, 4h, 4w]; see `walk`."""
+        features = self.hyper_synthesis(hyper)
+        channels, height, width = symbols.shape[1:]
+        decoded = torch.zeros_like(symbols)
+        for phase, predict in enumerate(self.means):
+            mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
+            mean = predict(features, decoded, unit, rate).float()
+            decoded = decoded + (symbols / unit + mean) * mask
+        return decoded
+
     def walk(
         self,
         hyper: Tensor,
@@ -317,7 +360,7 @@ class PhasedPrior(nn.Module):
         rate: Tensor,
         quantise: Quantiser,
     ) -> Tensor:
-        """Go through the phases: training, encoding and decoding differ in where symbols come from.
+        """Go through the phases: training and encoding differ in how symbols are chosen.
 
         Args:
             hyper: rounded hyper-latents [B, hyper, h, w].

@@ -6,7 +6,12 @@ Gain vectors between quality knots, interpolated exponentially, as in Cui et al.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from pillow_neural.networks.integer import ACTIVATION_LIMIT
+
+RATE_LEVELS = 65_535
 
 
 def between_knots(values: Tensor, rate: Tensor) -> Tensor:
@@ -36,3 +41,13 @@ class RateCurve(nn.Module):
     def forward(self, rate: Tensor) -> Tensor:
         """Interpolated gains, positive: rate [B] in 0..1 -> [B, channels, 1, 1]."""
         return self.log(rate).exp()
+
+
+def rate_plane(rate: Tensor, like: Tensor) -> Tensor:
+    """The rate position [B] as one plane of whole numbers 0..127, the size of like: [B, 1, H, W].
+
+    Computed from the whole rate level, so that no rounding of floats can move it.
+    """
+    level = torch.round(rate * RATE_LEVELS).long()
+    plane = (level * ACTIVATION_LIMIT + RATE_LEVELS // 2) // RATE_LEVELS
+    return plane[:, None, None, None].expand(-1, 1, *like.shape[2:]).to(like.dtype)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-STRIP_BLOCKS = 32_768
-"""About as many 16x16 blocks, eight megapixels, are in a strip."""
+STRIP_BLOCKS = 16_384
+"""About as many 16x16 blocks, four megapixels, are in a strip."""
 
 HALOS = 16
 """A strip has at least so many times the rows that it shares with one neighbour, which are computed twice."""

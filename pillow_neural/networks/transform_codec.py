@@ -52,7 +52,7 @@ class NetworkShape:
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
     decoding does not depend on it. `pixel_features`, `pixel_layers`: of the pixel stage; without features
-    there is none. `hidden_sign_sum`: magnitudes of a block and phase that hide a sign add up to so much.
+    there is none. `hidden_sign_share`: see `pillow_neural.entropy.hidden_signs.capacities`.
     """
 
     latents: int = 256
@@ -60,6 +60,7 @@ class NetworkShape:
     analysis_blocks: int = 2
     synthesis_blocks: int = 3
     hyper: int = 64
+    hyper_hidden: int = 96
     mean_features: int = 128
     mean_hidden: int = 160
     scale_features: int = 64
@@ -68,7 +69,7 @@ class NetworkShape:
     masking: bool = False
     pixel_features: int = 0
     pixel_layers: int = 2
-    hidden_sign_sum: int = 2
+    hidden_sign_share: int = 180
 
 
 def lambda_of_rate(rate: Tensor) -> Tensor:
@@ -118,11 +119,13 @@ class TransformCodec(nn.Module):
         self.prior = PhasedPrior(
             shape.latents,
             shape.hyper,
+            shape.hyper_hidden,
             shape.mean_features,
             shape.mean_hidden,
             shape.scale_features,
             shape.scale_hidden,
             shape.knots,
+            shape.hidden_sign_share,
         )
         log_gains = initial_log_gains(shape)
         self.gains = RateCurve(log_gains)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pillow_neural.codecs.loading import weights_for_saving
+from pillow_neural.training import parallel
 from pillow_neural.training.data import CropSampler, load_pictures
 from pillow_neural.training.loop import LoopOptions, train
 from pillow_neural.training.recipe import find_recipe, run_name
@@ -41,17 +42,32 @@ def _parser() -> argparse.ArgumentParser:
         help="change the network's shape, such as priming=0 (give the same to pillow_neural.training.export)",
     )
     parser.add_argument("--tune", metavar="METRIC", help="train for this metric, such as ssim, instead")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="each with a batch and pictures of its own (default: 1)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
 
 def main() -> None:
     """Parse the command line and train."""
-    arguments = _parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.processes > 1 and arguments.device != "cpu":
+        parser.error("--processes is for training on processors: add --device cpu")
+    parallel.run(arguments.processes, _train, arguments)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    logging.basicConfig(
+        level=logging.WARNING if parallel.rank() else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
     recipe = find_recipe(arguments.codec, arguments.set, arguments.tune)
     crop = arguments.crop or recipe.crop
-    pictures = load_pictures(arguments.data, validation=False, smallest_side=crop)
+    share = slice(parallel.rank(), None, parallel.processes())
+    pictures = load_pictures(arguments.data, validation=False, smallest_side=crop, share=share)
     logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)
     start = arguments.from_weights
     options = LoopOptions(
@@ -64,7 +80,7 @@ def main() -> None:
         device=torch.device(arguments.device),
         weights=None if start is None else weights_for_saving(arguments.codec, start or arguments.tune),
     )
-    train(recipe, CropSampler(pictures, crop, arguments.seed), options)
+    train(recipe, CropSampler(pictures, crop, arguments.seed + parallel.rank()), options)
 
 
 if __name__ == "__main__":

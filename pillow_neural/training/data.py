@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ SMALLEST_SCALE = 0.5
 CANDIDATES = 3
 PALE_SHARE = 0.5
 PALEST = 0.2
+ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,12 @@ def is_validation(name: str) -> bool:
     return digest[0] * 100 < VALIDATION_PERCENT * 256
 
 
-def load_pictures(sources: Sequence[Path], validation: bool, smallest_side: int) -> list[Picture]:
+def load_pictures(
+    sources: Sequence[Path], validation: bool, smallest_side: int, share: slice = ALL
+) -> list[Picture]:
     """Decode all pictures of tar files and folders whose sides are at least smallest_side pixels.
+
+    share: which of them, in their order, of those that are for validation or not.
 
     Raises:
         ValueError: nothing usable was found.
@@ -69,7 +75,8 @@ def load_pictures(sources: Sequence[Path], validation: bool, smallest_side: int)
         return Picture(entry[0], np.asarray(Image.open(io.BytesIO(entry[1])).convert("RGB")))
 
     files = (entry for source in sources for entry in _files(source))
-    entries = (entry for entry in files if is_validation(entry[0]) == validation)
+    chosen = (entry for entry in files if is_validation(entry[0]) == validation)
+    entries = islice(chosen, share.start, share.stop, share.step)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pictures = [p for p in pool.map(decode, entries) if min(p.pixels.shape[:2]) >= smallest_side]
     if not pictures:

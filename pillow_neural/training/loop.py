@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from pillow_neural.codecs.shared import read_weights
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.packing import channels_last, thaw, unpack
 from pillow_neural.networks.precision import multiplies_bfloat16
+from pillow_neural.training import parallel
+from pillow_neural.training.clipping import USUAL_NORM_DECAY, GradientClipper
 from pillow_neural.training.data import CropSampler, prefetch
 from pillow_neural.training.recipe import Recipe
 from pillow_neural.weights import WeightsEntry, locate
@@ -28,13 +30,11 @@ HOLD = 0.15
 FINAL_RATE = 0.01
 WARM_UP_STEPS = 200
 EMA_DECAY = 0.998
-CLIP_FACTOR = 2.0
 LOG_SECONDS = 30.0
 CHECKPOINT_SECONDS = 150.0
 SLOW_FACTOR = 0.1
 OUTLIER = 10.0
 OUTLIER_GROWTH = 1.02
-USUAL_NORM_DECAY = 0.98
 RECENT = 4
 """Log lines whose mean loss is judged: of one alone, slow machines see too few batches."""
 
@@ -77,32 +77,6 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if device.type == "cuda" or multiplies_bfloat16() else None
 
 
-class GradientClipper:
-    """Limits each parameter's gradient to CLIP_FACTOR times its own usual norm.
-
-    One limit for all would let the parameters with the largest gradients scale those of all others, by
-    another factor in each step: Adam takes the steps in which they are spared as outliers and goes far.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = list(parameters)
-        self._usual = [0.0] * len(self._parameters)
-
-    @torch.no_grad()
-    def clip(self) -> float:
-        """Scale the gradients; returns their joint norm before."""
-        gradients = {n: p.grad for n, p in enumerate(self._parameters) if p.grad is not None}
-        norms = torch.stack(torch._foreach_norm(list(gradients.values()))).tolist()
-        for (number, gradient), norm in zip(gradients.items(), norms, strict=True):
-            limit = CLIP_FACTOR * (self._usual[number] or norm)
-            if norm > limit:
-                gradient.mul_(limit / norm)
-            if math.isfinite(norm):
-                before = self._usual[number] or norm
-                self._usual[number] = min(norm, limit) + USUAL_NORM_DECAY * (before - min(norm, limit))
-        return math.hypot(*norms)
-
-
 class Trainer:
     """Network, optimiser, EMA and counters of one run; save and load keep them together."""
 
@@ -131,7 +105,10 @@ class Trainer:
         self._clipper = GradientClipper(self.network.parameters())
 
     def checkpoint(self) -> None:
-        """Write network, EMA, optimiser and counters to the folder, atomically."""
+        """Write network, EMA, optimiser and counters to the folder, atomically; the first process does."""
+        self.has_checkpoint = True
+        if parallel.rank():
+            return
         state = {
             "network": self.network.state_dict(),
             "average": self.average,
@@ -145,7 +122,6 @@ class Trainer:
         temporary = self.options.folder / "checkpoint.tmp"
         torch.save(state, temporary)
         temporary.replace(self.options.folder / "checkpoint.pt")
-        self.has_checkpoint = True
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint."""
@@ -195,11 +171,12 @@ class Trainer:
             result = self.recipe.step(self.network, batch.to(self.options.device), random)
         self.optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
+        parallel.average_gradients(self.network.parameters())
         norm = self._clipper.clip()
         if self._is_usual(norm):
             self.optimiser.step()
         self.steps += 1
-        self.pixels += batch.shape[0] * batch.shape[2] * batch.shape[3]
+        self.pixels += parallel.processes() * batch.shape[0] * batch.shape[2] * batch.shape[3]
         self._average()
         return [result.loss.item(), result.bpp.item(), result.psnr.item(), norm]
 
@@ -222,32 +199,38 @@ class Trainer:
 
 
 def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer:
-    """Train one codec for the given minutes; the result's EMA is its weights."""
-    torch.manual_seed(options.seed)
-    random = torch.Generator().manual_seed(options.seed)
+    """Train one codec for the given minutes; the result's EMA is its weights.
+
+    As one of several processes (`pillow_neural.training.parallel`) with the pictures of this one.
+    """
+    seed = options.seed + parallel.rank()
+    torch.manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
     network = recipe.build()
     if not options.resume and options.weights is None:
         recipe.initialise(network, sampler)
+    parallel.take_from_first(network)
     trainer = Trainer(recipe, network, options)
     if options.weights is not None:
         trainer.start_from(options.weights)
     elif options.resume:
         trainer.resume()
-    start = last_log = last_checkpoint = time.monotonic()
+    start = last_log = last_checkpoint = parallel.of_first(time.monotonic())
     sums, count = torch.zeros(4), 0
     lowest = loss = math.inf
     recent: deque[float] = deque(maxlen=RECENT)
     for batch in prefetch(sampler, options.batch):
-        now = time.monotonic()
+        now = parallel.of_first(time.monotonic())
         progress = (now - start) / (60 * options.minutes)
         if progress >= 1:
             break
         sums += torch.tensor(trainer.update(batch, random, progress))
         count += 1
-        trainer.seconds += time.monotonic() - now
+        trainer.seconds += parallel.processes() * (time.monotonic() - now)
         if now - last_log > LOG_SECONDS:
-            loss, bpp, psnr, norm = (sums / count).tolist()
-            speed = count * options.batch * batch.shape[2] * batch.shape[3] / (now - last_log) / 1e6
+            loss, bpp, psnr, norm = parallel.mean(sums / count).tolist()
+            pixels = parallel.processes() * options.batch * batch.shape[2] * batch.shape[3]
+            speed = count * pixels / (now - last_log) / 1e6
             LOG.info(
                 "step %d  %.1f min  loss %.4f  bpp %.4f  PSNR %.2f  norm %.2f  %.3f Mpixel/s",
                 trainer.steps, trainer.seconds / 60, loss, bpp, psnr, norm, speed,

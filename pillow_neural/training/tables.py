@@ -11,11 +11,13 @@ import torch
 
 from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, logistic_bits, scale_of_index
 from pillow_neural.entropy.tables import FrequencyTables, quantise
+from pillow_neural.networks.hyper_prior import HYPER_LIMIT, HYPER_TABLES, LOCATIONS, hyper_scale
 
 Counts = npt.NDArray[np.float64]
 
 PRIOR_WEIGHT = 300.0
 TABLE_DEVIATIONS = 5.0
+TABLE_SCALES = 8.0
 LARGEST_LIMIT = 511
 
 
@@ -36,13 +38,17 @@ def gaussian_prior() -> list[Counts]:
     return priors
 
 
-def logistic_prior(location: torch.Tensor, log_scale: torch.Tensor, limit: int) -> list[Counts]:
-    """Probabilities of -limit..limit and the escape for each channel's logistic distribution, [channels]."""
-    values = torch.arange(-limit, limit + 1, dtype=torch.float64)
+def hyper_priors() -> list[Counts]:
+    """Probabilities of -M..M and the escape for each table of hyper-latents, see `Spread.table`."""
     priors = []
-    for centre, scale in zip(location.double(), log_scale.double().exp(), strict=True):
-        inside = torch.exp2(-logistic_bits(values, centre, scale)).numpy()
-        priors.append(np.append(inside, 1e-7))
+    for number in range(HYPER_TABLES):
+        index, rest = divmod(number, LOCATIONS)
+        scale = hyper_scale(torch.tensor(float(index), dtype=torch.float64))
+        limit = min(HYPER_LIMIT, math.ceil(TABLE_SCALES * scale.item()) + 1)
+        values = torch.arange(-limit, limit + 1, dtype=torch.float64)
+        location = torch.tensor(rest / LOCATIONS - 0.5, dtype=torch.float64)
+        inside = torch.exp2(-logistic_bits(values, location, scale)).numpy()
+        priors.append(np.append(inside, max(1e-7, 1 - inside.sum())))
     return priors
 
 

@@ -37,9 +37,7 @@ COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
 PIXEL_FEATURES = 48
 PIXEL_LAYERS = 3
-HIDDEN_SIGN_SUM = 2
-HIDDEN_SIGN_SUM_MASKED = 4
-"""The smallest that pay: where errors show in MS-SSIM, changing a magnitude costs more than it seems."""
+HIDDEN_SIGN_SHARE = 180
 
 
 def build(masking: bool = False) -> TransformCodec:
@@ -48,7 +46,7 @@ def build(masking: bool = False) -> TransformCodec:
         masking=masking,
         pixel_features=PIXEL_FEATURES,
         pixel_layers=PIXEL_LAYERS,
-        hidden_sign_sum=HIDDEN_SIGN_SUM_MASKED if masking else HIDDEN_SIGN_SUM,
+        hidden_sign_share=HIDDEN_SIGN_SHARE,
     )
     return TransformCodec(shape)
 

@@ -19,7 +19,6 @@ from pillow_neural.networks.packing import pack, unpack
 from pillow_neural.networks.prior import (
     CONTEXT_LIMIT,
     CONTEXT_UNIT,
-    HYPER_LIMIT,
     ScalePhase,
 )
 from pillow_neural.networks.transform_codec import TransformCodec
@@ -27,7 +26,7 @@ from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
 from pillow_neural.training.filter_fit import FilterSize, fit_filter
 from pillow_neural.training.recipe import Packed
-from pillow_neural.training.tables import count, gaussian_prior, logistic_prior, pack_tables, tables_of
+from pillow_neural.training.tables import count, gaussian_prior, hyper_priors, pack_tables, tables_of
 
 EIGHT_BITS = ("prior.means", ".blocks.", "analysis.tail", "pixel_stage")
 """6.4 of 8.4 million parameters; at most 0.2 % more bits."""
@@ -70,8 +69,7 @@ def _statistics(codec: Nic2026, sampler: CropSampler) -> Iterator[Section]:
     levels = np.random.default_rng(0).integers(RATE_LEVELS + 1, size=(STATISTICS_BATCHES, STATISTICS_BATCH))
     for batch_levels in levels.tolist():
         for sections in codec.symbols(sampler.batch(STATISTICS_BATCH), batch_levels):
-            yield sections[0]
-            yield from sections[1::2]
+            yield from sections[:-1]
 
 
 def _knots(network: TransformCodec, pixels: Tensor) -> Iterator[Tensor]:
@@ -90,10 +88,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     trained_with = network.post_filter if network.pixel_stage is not None else None
     post_filter = trained_with or fit_filter(partial(_knots, stored), sampler, FILTER)
     stored.post_filter = post_filter
-    prior = stored.prior
-    priors = gaussian_prior() + logistic_prior(
-        prior.hyper_location.detach(), prior.hyper_log_scale.detach(), HYPER_LIMIT
-    )
+    priors = gaussian_prior() + hyper_priors()
     lengths = [len(entries) for entries in priors]
     counts = count(_statistics(_codec(stored, tables_of(priors)), sampler), lengths)
     tables = tables_of(priors, counts)
