@@ -67,3 +67,11 @@ def test_a_trellis_costs_less_than_a_parity_for_each_bit() -> None:
     assert lanes.bits == (STEPS - 1) // share * 20
     alone = costs.reshape(-1, share).min(axis=1)[: lanes.bits][wrong].sum()
     assert costs[lanes.cheapest(wrong, costs)].sum() < 0.7 * alone
+
+
+def test_threads_find_the_same() -> None:
+    random = np.random.default_rng(3)
+    amount = 300 * STEPS
+    lanes = Lanes.of(np.full(amount, CAPACITY_UNIT // 50))
+    wrong, costs = random.random(lanes.bits) < 0.5, random.random(amount).astype(np.float32)
+    assert np.array_equal(lanes.cheapest(wrong, costs), lanes.cheapest(wrong, costs, threads=3))

@@ -136,7 +136,7 @@ class SymbolChooser:
         planes, height, width = picture.pixels.shape[1:]
         places = self.coded_places(height, width, planes)
         sections = self._hyper_sections(picture)
-        hiders = [SignHider(self.capacities) for _ in sections]
+        hiders = [SignHider(self.capacities, torch.get_num_threads()) for _ in sections]
         all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:

@@ -70,11 +70,14 @@ def capacities(tables: FrequencyTables, share: int) -> npt.NDArray[np.int64]:
 class SignHider:
     """The encoder's side for one picture: takes phase after phase.
 
-    capacities: see there.
+    Args:
+        capacities: see there.
+        threads: how many may work on it.
     """
 
-    def __init__(self, capacities: npt.NDArray[np.int64]) -> None:
+    def __init__(self, capacities: npt.NDArray[np.int64], threads: int = 1) -> None:
         self._capacities = capacities
+        self._threads = threads
         self._waiting = np.zeros(0, bool)
         self._phase = 0
 
@@ -94,7 +97,7 @@ class SignHider:
                 wrong = own.lanes.told(chosen[own.places] % 2 > 0)
                 wrong[:told] ^= self._waiting[:told]
                 wrong[told:] = False
-                changed = own.places[own.lanes.cheapest(wrong, costs[own.places])]
+                changed = own.places[own.lanes.cheapest(wrong, costs[own.places], self._threads)]
                 chosen[changed] = instead[changed]
             signs = chosen[part]
             self._waiting = np.append(self._waiting[told:], signs[signs != 0] < 0)

@@ -12,7 +12,6 @@ densely as those of trellis-coded quantisation, while what a number is coded wit
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +90,15 @@ class Lanes:
             told[part : part + self.told_by_lane] ^= np.logical_xor.reduceat(parities & has, starts, axis=0)
         return told[: self.told_by_lane].reshape(-1)
 
-    def cheapest(self, wrong: NDArray[np.bool_], costs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def cheapest(
+        self, wrong: NDArray[np.bool_], costs: NDArray[np.float32], threads: int = 1
+    ) -> NDArray[np.bool_]:
         """Which numbers to change the parity of, [N].
 
         Args:
             wrong: bits that have to change, [bits].
             costs: of changing each number, [N], not negative; infinite ones must leave others for every bit.
+            threads: how many share the lanes.
         """
         if not self.bits:
             return np.zeros(self.amount, bool)
@@ -107,7 +109,7 @@ class Lanes:
             return _cheapest_path(dealt[:, lanes], target[:, lanes], self.rows.tolist())
 
         groups = [slice(first, first + LANES_AT_ONCE) for first in range(0, self.lanes, LANES_AT_ONCE)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(changed, groups))
         return np.concatenate(parts, axis=1).reshape(-1)[: self.amount]
 
