@@ -142,6 +142,8 @@ def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.I
     picture = _tensor(photograph.crop((0, 0, 200, 120)))
     sections = codec.symbols(picture, [30_000])[0]
     decoded = SymbolRecorder(codec).symbols(codec.encode(picture, [30_000]), 200, 120)
+    with torch.inference_mode():
+        assert np.array_equal(codec._chooser._prepare(picture, [30_000]).hyper, decoded[0])
     for phase, section in enumerate(sections[4:-1]):
         symbols = decoded[1] * phase_mask(phase, *decoded[1].shape[1:], torch.device("cpu")).numpy()
         assert section.symbols.min() == 0

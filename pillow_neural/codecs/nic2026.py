@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from pillow_neural.codecs.nic2026_symbols import (
     cells,
     coded_in_phase,
     hyper_tables,
+    placed,
     sign_tables,
     stream_tables,
 )
@@ -84,7 +84,7 @@ class Nic2026:
 
     Args:
         network: with frozen integer convolutions and its filter.
-        tables: SCALE_COUNT tables by scale index, then one a channel of the hyper-latents.
+        tables: SCALE_COUNT tables by scale index, then HYPER_TABLES of hyper-latents.
         colour_channels: bool [C], the latents that are left out of grey pictures.
         calibration: what the rate levels mean.
         device: where the network runs.
@@ -161,13 +161,13 @@ class Nic2026:
             found = by_picture(coded, index[coded].to(torch.uint8))
             for decoder, own, (channels, tables) in zip(decoders, pictures, found, strict=True):
                 own.append(Coded(_magnitudes(decoder, tables), tables, channels))
-            return _placed(coded, [own[-1].symbols for own in pictures], index)
+            return placed(coded, [own[-1].symbols for own in pictures], index)
 
         prior = self._network.prior
         symbols = prior.magnitudes(hyper, rate, self._network.shape.latents, decode).zero_()
         signed = [self._signed(*each) for each in zip(decoders, pictures, strict=True)]
         for coded, phase in zip(coded_by_phase, zip(*signed, strict=True), strict=True):
-            symbols += _placed(coded, phase, symbols)
+            symbols += placed(coded, phase, symbols)
         unit = self._network.unit(rate)
         return prior.latents(hyper, symbols, unit, rate) * unit
 
@@ -180,7 +180,7 @@ class Nic2026:
             coded = mask.bool().expand_as(spread.location)
             found = by_picture(coded, hyper_tables(spread, coded))
             symbols = [decoder.decode(tables) for decoder, (_, tables) in zip(decoders, found, strict=True)]
-            values = _placed(coded, symbols, mask) + spread.whole * mask
+            values = placed(coded, symbols, mask) + spread.whole * mask
             if values.abs().max() > HYPER_LIMIT:
                 raise DecodeError("hyper-latent out of range")
             return values
@@ -225,12 +225,6 @@ def _magnitudes(decoder: SymbolDecoder, tables: Integers) -> Integers:
     if len(symbols) and symbols.min() < 0:
         raise DecodeError("a magnitude is negative")
     return symbols
-
-
-def _placed(coded: Tensor, values: Sequence[Integers], like: Tensor) -> Tensor:
-    """Values of each picture [N] where they are coded, zeros elsewhere, of a type like that: [B, C, H, W]."""
-    placed = torch.zeros(coded.shape, dtype=like.dtype, device=like.device)
-    return placed.masked_scatter_(coded, torch.from_numpy(np.concatenate(values)).to(like))
 
 
 def load(path: Path, device: str) -> Nic2026:

@@ -44,7 +44,7 @@ class Choice(NamedTuple):
     """Symbols that were chosen for a batch.
 
     Attributes:
-        sections: what to code for each picture.
+        sections: what to code for each picture after the hyper-latents.
         decoded: symbols plus means in quantisation steps, [B, C, H, W].
         symbols: [B, C, H, W].
         indices: their scale indices, whole numbers, zero where nothing is coded, [B, C, H, W].
@@ -80,7 +80,8 @@ class SymbolChooser:
         picture = self._prepare(pictures, levels)
         weight = picture.weight * self._network.context_value()
         choice = self._choose(picture, picture.latents, weight)
-        return self._searched(picture, choice, effort) if effort else choice.sections
+        chosen = self._searched(picture, choice, effort) if effort else choice.sections
+        return [hyper + own for hyper, own in zip(self._hyper_sections(picture), chosen, strict=True)]
 
     def coded_places(self, height: int, width: int, planes: int) -> Tensor:
         """Which latents of a picture may be in a stream, bool [C, H, W].
@@ -135,7 +136,7 @@ class SymbolChooser:
         """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step."""
         planes, height, width = picture.pixels.shape[1:]
         places = self.coded_places(height, width, planes)
-        sections = self._hyper_sections(picture)
+        sections: list[list[Section]] = [[] for _ in picture.hyper]
         hiders = [SignHider(self.capacities, torch.get_num_threads()) for _ in sections]
         all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
 
@@ -156,9 +157,7 @@ class SymbolChooser:
             for own, hider, (channels, symbols, others, more, numbers) in pictures:
                 hidden.append(hider.hide(Coded(symbols, numbers, channels), others, more))
                 own.append(Section(np.abs(hidden[-1]), numbers))
-            chosen = torch.zeros_like(index).masked_scatter_(
-                coded, torch.from_numpy(np.concatenate(hidden)).to(index)
-            )
+            chosen = placed(coded, hidden, index)
             all_symbols.add_(chosen)
             all_indices.addcmul_(index, coded)
             return Quantised(chosen, chosen / picture.unit)
@@ -257,3 +256,9 @@ def by_picture(coded: Tensor, *values: Tensor) -> Iterator[list[npt.NDArray[Any]
     channels = channels[:, None, None].expand_as(coded)[coded]
     parts = zip(*(torch.split(value.cpu(), amounts) for value in (channels, *values)), strict=True)
     return ([value.numpy() for value in part] for part in parts)
+
+
+def placed(coded: Tensor, values: Sequence[npt.NDArray[Any]], like: Tensor) -> Tensor:
+    """Values of each picture [N] where they are coded, zeros elsewhere, of a type like that: [B, C, H, W]."""
+    whole = torch.zeros(coded.shape, dtype=like.dtype, device=like.device)
+    return whole.masked_scatter_(coded, torch.from_numpy(np.concatenate(values)).to(like))
