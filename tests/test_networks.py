@@ -21,7 +21,7 @@ from pillow_neural.networks.integer import (
 from pillow_neural.networks.packing import pack, thaw, unpack
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
 from pillow_neural.networks.pixel_stage import CELL, PixelStage
-from pillow_neural.networks.prior import MeanPhase
+from pillow_neural.networks.prior_layers import MeanPhase
 from pillow_neural.networks.quantise import rate_distortion_round
 from pillow_neural.networks.rate import RateCurve, rate_plane
 from pillow_neural.networks.residual import RateResidualBlock

@@ -20,6 +20,7 @@ import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.prior_training import estimate
 from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.clipping import CLIP_FACTOR, GradientClipper
@@ -259,7 +260,7 @@ def test_latents_have_the_gradient_of_what_is_decoded_and_none_of_the_bits(
     latents = torch.randn(1, 64, 8, 8).mul_(1.5).requires_grad_()
     monkeypatch.setattr(model, "hyper_latents", lambda latents, rate: torch.zeros(1, SMALL.hyper, 2, 2))
     weight, importance = torch.full((1, 64, 1, 1), 3.0), torch.randn(1, 64, 8, 8)
-    decoded, bits = model(latents, torch.ones(1, 64, 1, 1), torch.tensor([0.5]), weight)
+    decoded, bits = estimate(model, latents, torch.ones(1, 64, 1, 1), torch.tensor([0.5]), weight)
     assert 0.1 < (decoded.abs() < 0.5).float().mean() < 0.9
     (gradient,) = torch.autograd.grad((importance * decoded).sum(), latents, retain_graph=True)
     torch.testing.assert_close(gradient, importance)

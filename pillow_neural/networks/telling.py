@@ -24,15 +24,15 @@ def tells_in_first_phase(channels: int, device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def telling(symbols: Tensor, instead: Tensor, costs: Tensor, capacities: Tensor) -> tuple[Tensor, Tensor]:
-    """Symbols of a phase that tell signs at random, [B, C, H, W], and how many they tell, [B].
+    """Symbols of a phase that tell signs at random, [B, N], and how many they tell, [B].
 
     Args:
-        symbols: those that are best one by one, [B, C, H, W].
+        symbols: those that are best one by one, [B, N].
         instead, costs: of the other parity, see `pillow_neural.networks.quantise.other_parity`.
-        capacities: int64 [B, C, H, W], 0 where nothing is told.
+        capacities: int64 [B, N], 0 where nothing is told.
     """
     changed, told = torch.zeros(symbols.shape, dtype=torch.bool), []
-    for own, more, capacity in zip(changed.flatten(1), costs.flatten(1), capacities.flatten(1), strict=True):
+    for own, more, capacity in zip(changed, costs, capacities, strict=True):
         places = capacity.nonzero()[:, 0]
         lanes = Lanes.of(capacity[places].cpu().numpy())
         wrong = torch.rand(lanes.bits) < 0.5

@@ -19,7 +19,8 @@ from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
 from pillow_neural.networks.pixel_stage import PixelStage
-from pillow_neural.networks.prior import PhasedPrior, PriorOutput
+from pillow_neural.networks.prior import PhasedPrior
+from pillow_neural.networks.prior_training import PriorOutput, estimate
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
 
@@ -174,14 +175,14 @@ class TransformCodec(nn.Module):
         if as_coded:
             decoded, bits = self._as_coded(latents, pixels, rate)
         else:
-            decoded, bits = self.prior(latents.detach(), self.unit(rate), rate)
+            decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
     def _as_coded(self, latents: Tensor, pixels: Tensor, rate: Tensor) -> PriorOutput:
         weight, curvature = self.error_weight(rate), 1.0
         if self.shape.masking:
             weight, curvature = weight * masking_weight(sensitivity(pixels)), MASKED_CURVATURE
-        decoded, bits = self.prior(latents, self.unit(rate), rate, weight * self.context_value())
+        decoded, bits = estimate(self.prior, latents, self.unit(rate), rate, weight * self.context_value())
         known = curvature * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
         return PriorOutput(decoded, straight_through(bits + known, bits))
 

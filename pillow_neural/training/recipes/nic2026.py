@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pillow_neural.entropy.gaussian import index_of_scale
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import ACTIVATION_LIMIT
-from pillow_neural.networks.prior import MeanPhase, ScalePhase
+from pillow_neural.networks.prior_layers import MeanPhase, ScalePhase
 from pillow_neural.networks.transform_codec import (
     NetworkShape,
     TransformCodec,

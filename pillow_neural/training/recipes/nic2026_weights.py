@@ -16,11 +16,7 @@ from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
 from pillow_neural.networks.packing import pack, unpack
-from pillow_neural.networks.prior import (
-    CONTEXT_LIMIT,
-    CONTEXT_UNIT,
-    ScalePhase,
-)
+from pillow_neural.networks.prior_layers import CONTEXT_LIMIT, CONTEXT_UNIT, ScalePhase
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
