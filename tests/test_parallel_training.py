@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pillow_neural.training import __main__ as command
 from pillow_neural.training import parallel
 from pillow_neural.training.loop import LoopOptions, train
-from tests.codec_helpers import picture_sampler
+from tests.codec_helpers import picture_sampler, pictures
 from tests.test_training import RECIPE
 
 
@@ -95,3 +98,12 @@ def test_processes_train_one_network(tmp_path: Path) -> None:
     assert torch.equal(
         saved["network"]["prior.means.0.mix.weight"], one["network"]["prior.means.0.mix.weight"]
     )
+
+
+def test_the_command_trains_with_two_processes(tmp_path: Path) -> None:
+    for number, picture in enumerate(pictures(4, 256, 256)):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / f"picture-{number}.png")
+    options = ["--from-weights", "--minutes", "0.001", "--processes", "2", "--device", "cpu", "--folder"]
+    command_line = [sys.executable, "-m", "pillow_neural.training", "nic2026", "--data", tmp_path, *options]
+    subprocess.run([*command_line, tmp_path / "run"], check=True)
+    assert (tmp_path / "run" / "checkpoint.pt").is_file()

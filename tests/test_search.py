@@ -41,7 +41,7 @@ def pixels() -> Tensor:
 def _chosen(codec: Nic2026, pixels: Tensor) -> tuple[SymbolChooser, Picture, Choice]:
     chooser = codec._chooser
     picture = chooser._prepare(pixels, [LEVEL] * len(pixels))
-    weight = picture.weight * codec._network.context_value()
+    weight = picture.weight * codec._network.choice_value()
     return chooser, picture, chooser._choose(picture, picture.latents, weight)
 
 
@@ -60,7 +60,6 @@ def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Ten
     """Finite differences along the derivative; slopes are constants of it."""
     chooser, picture, choice = _chosen(codec, pixels)
     network = codec._network
-    share = search.MASKED_SHARE if network.shape.masking else 1.0
     slope = chooser._slope(picture, choice)
 
     def loss(decoded: Tensor) -> float:
@@ -70,7 +69,7 @@ def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Ten
             )
             errors = errors_of(network, picture, decoded) / search.WORTH
             own = (picture.weight * (picture.latents - decoded).square()).double().sum()
-            rest = share * search.WORTH * (errors.double().sum() - own)
+            rest = search.WORTH * (errors.double().sum() - own)
             return float(rest - (slope * means * picture.unit).double().sum())
 
     derivative = rest_of(network, picture, choice.decoded, slope).derivative
@@ -107,12 +106,20 @@ def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor
     moving = Search(picture, codec._network.context_value())
     assert torch.equal(moving.moved(torch.zeros_like(picture.latents)), picture.latents)
     moving = Search(picture, codec._network.context_value())
-    one = torch.ones_like(picture.latents)
+    one = 0.1 * moving.weight.expand_as(picture.latents)
     first, same, third = (moving.moved(d) - picture.latents for d in (one, one, torch.zeros_like(one)))
     assert (first < 0).all()
     torch.testing.assert_close(same, first, rtol=1e-3, atol=1e-4)
     assert (first < third).all()
     assert (third < 0.5 * first).all()
+
+
+def test_latents_move_by_a_part_of_a_step_at_most(codec: Nic2026, pixels: Tensor) -> None:
+    _, picture, _ = _chosen(codec, pixels)
+    moving = Search(picture, codec._network.context_value())
+    derivative = 1e6 * moving.weight.expand_as(picture.latents)
+    moved = moving.moved(derivative) - picture.latents
+    torch.testing.assert_close(moved, torch.full_like(moved, -search.LARGEST_MOVE), rtol=1e-3, atol=1e-4)
 
 
 def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Payload]) -> Tensor:

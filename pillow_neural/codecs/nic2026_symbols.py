@@ -78,7 +78,7 @@ class SymbolChooser:
         inference mode.
         """
         picture = self._prepare(pictures, levels)
-        weight = picture.weight * self._network.context_value()
+        weight = picture.weight * self._network.choice_value()
         choice = self._choose(picture, picture.latents, weight)
         chosen = self._searched(picture, choice, effort) if effort else choice.sections
         return [hyper + own for hyper, own in zip(self._hyper_sections(picture), chosen, strict=True)]

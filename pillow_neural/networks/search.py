@@ -27,14 +27,14 @@ STRENGTH = 1.1
 SHARE = 0.2
 """Of the newest derivative in the running mean that latents are moved by."""
 
-MASKED_SHARE = 0.25
-"""Of the derivative of MS-SSIM, which holds for smaller moves than that of squared errors."""
-
-WORTH = 0.85
+WORTH = 0.9
 """Of lambda: with all of it, choices would be better and larger."""
 
-CURVATURE = 0.6
+CURVATURE = 0.95
 """Of the error's weight in a choice without derivatives, which has to stand for some of what these tell."""
+
+LARGEST_MOVE = 0.3
+"""In quantisation steps: derivatives hold nearby, those of MS-SSIM in smooth areas most of all."""
 
 CELLS = HYPER_BLOCK // BLOCK
 LARGEST_TILE = 9
@@ -88,12 +88,11 @@ def rest_of(network: TransformCodec, picture: Picture, decoded: Tensor, slope: T
         decoded: symbols plus means in steps, [B, C, H, W].
         slope: bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
     """
-    share = MASKED_SHARE if network.shape.masking else 1.0
     errors = torch.zeros(len(decoded), device=decoded.device)
     with torch.inference_mode(False):
-        derivative = share * WORTH * 2 * picture.weight * (picture.latents - decoded)
+        derivative = WORTH * 2 * picture.weight * (picture.latents - decoded)
         for tile in _tiles(picture, decoded):
-            more, seen = _differentiated(network, tile, slope[tile.latents], share)
+            more, seen = _differentiated(network, tile, slope[tile.latents])
             errors = errors + more
             derivative[tile.latents] += seen
     return Rest(errors, derivative)
@@ -155,9 +154,7 @@ def _part(spans: Sequence[slice], factor: int) -> Part:
     return slice(None), slice(None), rows, columns
 
 
-def _differentiated(
-    network: TransformCodec, tile: _Tile, slope: Tensor, share: float
-) -> tuple[Tensor, Tensor]:
+def _differentiated(network: TransformCodec, tile: _Tile, slope: Tensor) -> tuple[Tensor, Tensor]:
     """lambda * D of a tile's own pixels, and the derivative by all its latents."""
     own = torch.zeros_like(slope)
     own[tile.own] = slope[tile.own]
@@ -165,7 +162,7 @@ def _differentiated(
         seen = tile.decoded.requires_grad_()
         means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
         errors = _errors(network, tile)
-        loss = share * errors.sum() - (own * means * tile.unit).sum()
+        loss = errors.sum() - (own * means * tile.unit).sum()
         return errors.detach(), torch.autograd.grad(loss, seen)[0]
 
 
@@ -191,4 +188,5 @@ class Search:
         """The latents to choose symbols for next, with `weight`: [B, C, H, W]."""
         self._mean += SHARE * (derivative - self._mean)
         self._known += SHARE * (1 - self._known)
-        return self._picture.latents - STRENGTH / self._known * self._mean / (2 * self.weight)
+        move = STRENGTH / self._known * self._mean / (2 * self.weight)
+        return self._picture.latents - move.clamp(-LARGEST_MOVE, LARGEST_MOVE)

@@ -31,13 +31,16 @@ CONTEXT_VALUE = 1.4
 LEADING_CONTEXT_VALUE = 2.0
 LEADING_LATENTS = 30
 UNMASKED_VALUE = 1.6
-"""How many times as much symbols that are kept are worth where errors are not weighed by contrast."""
+MASKED_VALUE = 0.8
+"""How many times more errors count in the choice of symbols one by one: where they are weighed by contrast
+and, above, where they are not."""
 
 SIMILARITY_UNIT = 50.0
 """1 - MS-SSIM per squared error that costs as many bits: 48 to 62 between 0.06 and 1.6 bpp on Kodak."""
 SQUARED_ERROR_SHARE = 0.1
-MASKED_CURVATURE = 0.6
-"""How much errors of latents weighed by contrast change 1 - MS-SSIM, in units of the weight: 0.5 to 0.7."""
+CURVATURE = 0.6
+"""What errors of latents cost, in units of their weight: 0.45 to 0.75 in PSNR, for what follows the linear
+transform mends some of them, and as much in MS-SSIM with errors weighed by contrast."""
 
 
 class TrainingOutput(NamedTuple):
@@ -151,13 +154,16 @@ class TransformCodec(nn.Module):
         return lambda_of_rate(rate)[:, None, None, None] / 3 * inverse_gains.square()
 
     def context_value(self) -> Tensor:
-        """How many times that an error counts in the choice of a symbol, [C, 1, 1].
+        """How many times an error counts, for a symbol that is kept also informs the phases after it.
 
-        For a symbol kept also informs the phases after it, those of the leading components most.
+        Those of the leading components do so most. [C, 1, 1].
         """
         number = torch.arange(self.shape.latents, device=self.synthesis.spread.device)[:, None, None]
-        value = CONTEXT_VALUE + LEADING_CONTEXT_VALUE * torch.exp(-number / LEADING_LATENTS)
-        return value if self.shape.masking else UNMASKED_VALUE * value
+        return CONTEXT_VALUE + LEADING_CONTEXT_VALUE * torch.exp(-number / LEADING_LATENTS)
+
+    def choice_value(self) -> Tensor:
+        """How many times an error counts where symbols are chosen one by one, [C, 1, 1]."""
+        return (MASKED_VALUE if self.shape.masking else UNMASKED_VALUE) * self.context_value()
 
     def distortion(self, reconstruction: Tensor, pixels: Tensor) -> Tensor:
         """What the network is for having little of: two [B, P, H, W] in 0..1 -> [B]."""
@@ -173,18 +179,25 @@ class TransformCodec(nn.Module):
         """
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
         if as_coded:
-            decoded, bits = self._as_coded(latents, pixels, rate)
+            decoded, bits = self.as_coded(latents, pixels, rate)
+            known = self.assumed_errors(latents, decoded.detach(), pixels, rate).sum(dim=(1, 2, 3))
+            bits = straight_through(bits + known, bits)
         else:
             decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
-    def _as_coded(self, latents: Tensor, pixels: Tensor, rate: Tensor) -> PriorOutput:
-        weight, curvature = self.error_weight(rate), 1.0
-        if self.shape.masking:
-            weight, curvature = weight * masking_weight(sensitivity(pixels)), MASKED_CURVATURE
-        decoded, bits = estimate(self.prior, latents, self.unit(rate), rate, weight * self.context_value())
-        known = curvature * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
-        return PriorOutput(decoded, straight_through(bits + known, bits))
+    def as_coded(self, latents: Tensor, pixels: Tensor, rate: Tensor) -> PriorOutput:
+        """What the encoder makes of latents [B, C, H, W] in steps of pixels [B, 3, 16H, 16W]."""
+        weight = self._error_weight(pixels, rate) * self.choice_value()
+        return estimate(self.prior, latents, self.unit(rate), rate, weight)
+
+    def assumed_errors(self, latents: Tensor, decoded: Tensor, pixels: Tensor, rate: Tensor) -> Tensor:
+        """What the choice of symbols takes errors for, in bits: latents and decoded ones in steps -> same."""
+        return CURVATURE * self._error_weight(pixels, rate) * (latents - decoded).square()
+
+    def _error_weight(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        weight = self.error_weight(rate)
+        return weight * masking_weight(sensitivity(pixels)) if self.shape.masking else weight
 
     def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1, planes: int = 3) -> Tensor:
         """Pixels in 0..1, not clamped, before `finish`, of decoded latents in steps [B, C, h, w].

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
 import torch
 
-from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.training import parallel
-from pillow_neural.training.data import CropSampler, load_pictures
-from pillow_neural.training.loop import LoopOptions, train
-from pillow_neural.training.recipe import find_recipe, run_name
+from pillow_neural.training.command import train_as_told
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,6 +25,11 @@ def _parser() -> argparse.ArgumentParser:
         const="",
         metavar="METRIC",
         help="continue from the weights that pictures are saved with, tuned as this run or for METRIC",
+    )
+    parser.add_argument(
+        "--balance-steps",
+        action="store_true",
+        help="first move quantisation steps to where errors cost as much in every channel",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crop", type=int, help="side of the crops in pixels")
@@ -55,32 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.processes > 1 and arguments.device != "cpu":
         parser.error("--processes is for training on processors: add --device cpu")
-    parallel.run(arguments.processes, _train, arguments)
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(
-        level=logging.WARNING if parallel.rank() else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    recipe = find_recipe(arguments.codec, arguments.set, arguments.tune)
-    crop = arguments.crop or recipe.crop
-    share = slice(parallel.rank(), None, parallel.processes())
-    pictures = load_pictures(arguments.data, validation=False, smallest_side=crop, share=share)
-    logging.info("%d pictures, %.0f Mpixel", len(pictures), sum(p.pixels.size for p in pictures) / 3e6)
-    start = arguments.from_weights
-    options = LoopOptions(
-        minutes=arguments.minutes,
-        folder=arguments.folder or Path("runs") / run_name(arguments.codec, arguments.tune),
-        seed=arguments.seed,
-        batch=arguments.batch or recipe.batch,
-        learning_rate=arguments.learning_rate or recipe.learning_rate,
-        resume=arguments.resume,
-        device=torch.device(arguments.device),
-        weights=None if start is None else weights_for_saving(arguments.codec, start or arguments.tune),
-    )
-    train(recipe, CropSampler(pictures, crop, arguments.seed + parallel.rank()), options)
+    parallel.run(arguments.processes, train_as_told, arguments)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class LoopOptions:
         folder: receives checkpoint.pt.
         resume: continue from the folder's checkpoint, with a schedule of its own.
         weights: continue from a listed weights file, where there is no checkpoint of its run any more.
+        balance: balance quantisation steps before the first step.
     """
 
     minutes: float
@@ -62,6 +63,7 @@ class LoopOptions:
     resume: bool
     device: torch.device
     weights: WeightsEntry | None = None
+    balance: bool = False
 
 
 def schedule(progress: float) -> float:
@@ -85,7 +87,7 @@ class Trainer:
         self.options = options
         self.network = channels_last(network.to(options.device))
         self._start_optimiser()
-        self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
+        self._start_average()
         self.steps = self.first_step = 0
         self.seconds = 0.0
         self.pixels = 0
@@ -103,6 +105,21 @@ class Trainer:
         )
         self._usual_norm = math.inf
         self._clipper = GradientClipper(self.network.parameters())
+
+    def _start_average(self) -> None:
+        self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
+
+    def balance(self, sampler: CropSampler) -> None:
+        """Balance the quantisation steps, in all processes as in the first.
+
+        Raises:
+            ValueError: the recipe does not know how.
+        """
+        if self.recipe.balance is None:
+            raise ValueError("the recipe cannot balance quantisation steps")
+        self.recipe.balance(self.network, sampler)
+        parallel.take_from_first(self.network)
+        self._start_average()
 
     def checkpoint(self) -> None:
         """Write network, EMA, optimiser and counters to the folder, atomically; the first process does."""
@@ -155,7 +172,7 @@ class Trainer:
         unpack(self.network, tensors if widen is None else widen(self.network, tensors))
         thaw(self.network)
         self._use_filter(tensors)
-        self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
+        self._start_average()
         if entry.training is not None:
             self.steps = self.first_step = entry.training.steps
             self.seconds = 60 * entry.training.minutes
@@ -215,6 +232,8 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
         trainer.start_from(options.weights)
     elif options.resume:
         trainer.resume()
+    if options.balance:
+        trainer.balance(sampler)
     start = last_log = last_checkpoint = parallel.of_first(time.monotonic())
     sums, count = torch.zeros(4), 0
     lowest = loss = math.inf

@@ -60,6 +60,7 @@ class Recipe:
         slow: name fragments of parameters that learn at a tenth of the rate.
         use_filter: has the network train with the filter that decoded pixels pass, once there is one.
         widen: fits tensors of a weights file to a network that has grown since.
+        balance: moves quantisation steps to where errors cost as much in every channel.
         crop, batch, learning_rate: defaults, open to the command line.
     """
 
@@ -70,6 +71,7 @@ class Recipe:
     slow: tuple[str, ...] = ()
     use_filter: Callable[[nn.Module, AdaptiveFilter], None] | None = None
     widen: Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    balance: Callable[[nn.Module, CropSampler], None] | None = None
     crop: int = 256
     batch: int = 4
     learning_rate: float = 4e-4

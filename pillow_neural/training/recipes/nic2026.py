@@ -26,6 +26,7 @@ from pillow_neural.training.data import CropSampler
 from pillow_neural.training.klt import block_samples, klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.nic2026_weights import pack_transform_codec
+from pillow_neural.training.steps import balance_steps
 from pillow_neural.training.widening import widen_pixel_stage
 
 KLT_CROPS = 1500
@@ -111,6 +112,12 @@ def use_filter(network: nn.Module, post_filter: AdaptiveFilter) -> None:
     network.post_filter = post_filter
 
 
+def balance(network: nn.Module, sampler: CropSampler) -> None:
+    """Move quantisation steps to where errors cost as much in every channel."""
+    assert isinstance(network, TransformCodec)
+    balance_steps(network, sampler)
+
+
 RECIPE = Recipe(
     build,
     initialise,
@@ -119,5 +126,6 @@ RECIPE = Recipe(
     slow=("linear",),
     use_filter=use_filter,
     widen=widen_pixel_stage,
+    balance=balance,
 )
 TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True))}
