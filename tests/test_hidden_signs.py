@@ -103,9 +103,9 @@ def test_capacities_in_training_are_those_of_tables(tables: FrequencyTables) -> 
 
 def test_training_tells_random_signs() -> None:
     torch.manual_seed(1)
-    symbols = torch.randint(-2, 3, (2, 24, 4, 6)).float()
+    symbols = torch.randint(-2, 3, (2, 24 * 24)).float()
     capacity = torch.zeros(symbols.shape, dtype=torch.int64)
-    capacity[:, 3::2] = CAPACITY_UNIT // 5
+    capacity.view(2, 24, 24)[:, 3::2] = CAPACITY_UNIT // 5
     changed, told = telling(symbols, symbols + 1, torch.rand(symbols.shape), capacity)
     assert told.tolist() == [263 // 5, 263 // 5]
     places = changed != symbols
