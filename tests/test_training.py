@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tarfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from pillow_neural.networks.prior_training import estimate
 from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.clipping import CLIP_FACTOR, GradientClipper
-from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures
+from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures, prefetch
 from pillow_neural.training.filter_fit import FilterSize
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
@@ -91,6 +92,15 @@ def test_crops_are_seeded_and_of_the_right_shape() -> None:
     assert first.shape == (5, 3, 64, 64)
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
+
+
+def test_the_thread_that_prepares_batches_ends_with_them(sampler: CropSampler) -> None:
+    running = threading.active_count()
+    batches = prefetch(sampler, 2)
+    assert next(batches).shape[0] == 2
+    assert threading.active_count() == running + 1
+    batches.close()
+    assert threading.active_count() == running
 
 
 def test_half_of_the_crops_lose_colour_and_keep_their_brightness() -> None:

@@ -8,8 +8,9 @@ import os
 import queue
 import tarfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -142,14 +143,22 @@ def _detail(pixels: Pixels) -> float:
     return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
 
 
-def prefetch(sampler: CropSampler, size: int) -> Iterator[Tensor]:
-    """Endless batches [size, 3, crop, crop] prepared by a background thread."""
+def prefetch(sampler: CropSampler, size: int) -> Generator[Tensor, None, None]:
+    """Endless batches [size, 3, crop, crop] of a background thread, which ends when they are closed."""
     ready: queue.Queue[Tensor] = queue.Queue(maxsize=4)
+    closed = threading.Event()
 
     def work() -> None:
-        while True:
+        while not closed.is_set():
             ready.put(sampler.batch(size))
 
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        yield ready.get()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            yield ready.get()
+    finally:
+        closed.set()
+        while thread.is_alive():
+            with suppress(queue.Empty):
+                ready.get(timeout=0.05)

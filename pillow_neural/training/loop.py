@@ -238,7 +238,8 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
     sums, count = torch.zeros(4), 0
     lowest = loss = math.inf
     recent: deque[float] = deque(maxlen=RECENT)
-    for batch in prefetch(sampler, options.batch):
+    batches = prefetch(sampler, options.batch)
+    for batch in batches:
         now = parallel.of_first(time.monotonic())
         progress = (now - start) / (60 * options.minutes)
         if progress >= 1:
@@ -266,5 +267,6 @@ def train(recipe: Recipe, sampler: CropSampler, options: LoopOptions) -> Trainer
         if now - last_checkpoint > CHECKPOINT_SECONDS and loss <= HEALTHY * lowest:
             trainer.checkpoint()
             last_checkpoint = now
+    batches.close()
     trainer.checkpoint()
     return trainer
