@@ -100,8 +100,8 @@ class _Choosing:
             everywhere = values.new_zeros(len(values), mask.numel())
             return everywhere.index_copy(1, places, values).view_as(self._normalised)
 
-        latents, unit, mean, scale = own(self._normalised), own(self._unit), own(mean), _scale(own(index))
-        tellers = own(self._tells) & (own(index) >= 0.5)
+        latents, unit, mean, index = own(self._normalised), own(self._unit), own(mean), own(index)
+        scale, tellers = _scale(index), own(self._tells) & (index >= 0.5)
         steps = ((latents - mean) * unit).detach()
         symbols, told = self._chosen(steps, own(self._error_weight), scale.detach(), tellers)
         self._tells = torch.ones_like(self._tells)

@@ -179,23 +179,20 @@ class TransformCodec(nn.Module):
         """
         latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
         if as_coded:
-            decoded, bits = self.as_coded(latents, pixels, rate)
-            known = self.assumed_errors(latents, decoded.detach(), pixels, rate).sum(dim=(1, 2, 3))
+            weight = self.masked_error_weight(pixels, rate)
+            decoded, bits = self.as_coded(latents, rate, weight)
+            known = CURVATURE * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
             bits = straight_through(bits + known, bits)
         else:
             decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
-    def as_coded(self, latents: Tensor, pixels: Tensor, rate: Tensor) -> PriorOutput:
-        """What the encoder makes of latents [B, C, H, W] in steps of pixels [B, 3, 16H, 16W]."""
-        weight = self._error_weight(pixels, rate) * self.choice_value()
-        return estimate(self.prior, latents, self.unit(rate), rate, weight)
+    def as_coded(self, latents: Tensor, rate: Tensor, weight: Tensor) -> PriorOutput:
+        """What the encoder makes of latents [B, C, H, W] in steps, with what `masked_error_weight` gave."""
+        return estimate(self.prior, latents, self.unit(rate), rate, weight * self.choice_value())
 
-    def assumed_errors(self, latents: Tensor, decoded: Tensor, pixels: Tensor, rate: Tensor) -> Tensor:
-        """What the choice of symbols takes errors for, in bits: latents and decoded ones in steps -> same."""
-        return CURVATURE * self._error_weight(pixels, rate) * (latents - decoded).square()
-
-    def _error_weight(self, pixels: Tensor, rate: Tensor) -> Tensor:
+    def masked_error_weight(self, pixels: Tensor, rate: Tensor) -> Tensor:
+        """`error_weight`, by contrast where the network is for MS-SSIM: [B, C, 1, 1] or [B, C, H, W]."""
         weight = self.error_weight(rate)
         return weight * masking_weight(sensitivity(pixels)) if self.shape.masking else weight
 

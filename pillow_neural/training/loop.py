@@ -110,14 +110,15 @@ class Trainer:
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}
 
     def balance(self, sampler: CropSampler) -> None:
-        """Balance the quantisation steps, in all processes as in the first.
+        """Balance the quantisation steps, in the first process for all.
 
         Raises:
             ValueError: the recipe does not know how.
         """
         if self.recipe.balance is None:
             raise ValueError("the recipe cannot balance quantisation steps")
-        self.recipe.balance(self.network, sampler)
+        if not parallel.rank():
+            self.recipe.balance(self.network, sampler)
         parallel.take_from_first(self.network)
         self._start_average()
 

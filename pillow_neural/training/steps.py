@@ -19,7 +19,7 @@ from torch import Tensor
 from pillow_neural.entropy.gaussian import SCALE_RATIO
 from pillow_neural.networks.integer import ACTIVATION_LIMIT
 from pillow_neural.networks.prior_layers import ScalePhase
-from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate
+from pillow_neural.networks.transform_codec import CURVATURE, TransformCodec, lambda_of_rate
 from pillow_neural.training.data import CropSampler
 
 CROPS = 48
@@ -27,17 +27,15 @@ BATCH = 4
 CHANNELS_ALIKE = 0.25
 """Channels are taken together with others whose numbers, from 2, differ by about this factor."""
 FEWEST = 2
-STRENGTH = 1.0
 
 
 @torch.no_grad()
-def balance_steps(network: TransformCodec, sampler: CropSampler, strength: float = STRENGTH) -> Tensor:
+def balance_steps(network: TransformCodec, sampler: CropSampler) -> Tensor:
     """Move steps to where errors cost as much in every channel, and scale indices with them.
 
     Args:
         network: trained, as it is when it decodes.
         sampler: of training crops.
-        strength: which share of the way, 0..1.
 
     Returns:
         What gains were multiplied by, [knots, C].
@@ -46,7 +44,7 @@ def balance_steps(network: TransformCodec, sampler: CropSampler, strength: float
     ratios = _smoothed(costs) / _smoothed(errors)
     logarithms = ratios.clamp_min(1e-3).log()
     usual = (logarithms * errors).sum(dim=1, keepdim=True) / errors.sum(dim=1, keepdim=True)
-    change = strength / 2 * (logarithms - usual)
+    change = (logarithms - usual) / 2
     network.gains.log_gains.add_(change)
     network.inverse_gains.log_gains.sub_(change)
     for scale in network.prior.scales:
@@ -61,15 +59,18 @@ def measured_errors(network: TransformCodec, sampler: CropSampler) -> tuple[Tens
     In bits of loss, at the knots of the gains.
     """
     knots, channels = network.gains.log_gains.shape
-    errors, costs = torch.zeros(knots, channels), torch.zeros(knots, channels)
-    for batch in torch.split(sampler.batch(CROPS).float() / 255, BATCH):
+    device = network.gains.log_gains.device
+    errors, costs = torch.zeros(2, knots, channels, device=device)
+    for batch in torch.split(sampler.batch(CROPS).to(device).float() / 255, BATCH):
         for knot in range(knots):
-            rate = torch.full((len(batch),), knot / (knots - 1))
+            rate = torch.full((len(batch),), knot / (knots - 1), device=device)
             with torch.no_grad():
+                weight = network.masked_error_weight(batch, rate)
                 latents = network.analysis(batch - 0.5, rate) * network.gains(rate)
-                decoded = network.as_coded(latents, batch, rate).latents
-                errors[knot] += 2 * network.assumed_errors(latents, decoded, batch, rate).sum(dim=(0, 2, 3))
-            costs[knot] += (_slope(network, decoded, batch, rate) * (decoded - latents)).sum(dim=(0, 2, 3))
+                decoded = network.as_coded(latents, rate, weight).latents
+            error = decoded - latents
+            errors[knot] += 2 * CURVATURE * (weight * error.square()).sum(dim=(0, 2, 3))
+            costs[knot] += (_slope(network, decoded, batch, rate) * error).sum(dim=(0, 2, 3))
     return errors, costs
 
 
@@ -85,13 +86,13 @@ def _slope(network: TransformCodec, decoded: Tensor, pixels: Tensor, rate: Tenso
 
 def _smoothed(sums: Tensor) -> Tensor:
     """Sums of channels with others of about their variance, by which they are in order: [knots, C]."""
-    place = torch.log(torch.arange(sums.shape[1]) + float(FEWEST))
+    place = torch.log(torch.arange(sums.shape[1], device=sums.device) + float(FEWEST))
     return sums @ torch.exp(-0.5 * ((place[:, None] - place) / CHANNELS_ALIKE).square())
 
 
 def _shift_indices(scale: ScalePhase, shift: Tensor) -> None:
     """Add to scale indices what is nearest to the shift, [knots, C], in a straight line over the rate."""
-    rate = torch.linspace(0, 1, len(shift))
+    rate = torch.linspace(0, 1, len(shift), device=shift.device)
     slope = ((rate - rate.mean()) @ shift) / (rate - rate.mean()).square().sum()
     scale.to_index.weight[:, -1, 0, 0].add_(slope / ACTIVATION_LIMIT)
     scale.to_index.bias.add_((shift.mean(dim=0) - slope * rate.mean()) / scale.to_index.bias_unit)
