@@ -143,7 +143,7 @@ def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.I
     sections = codec.symbols(picture, [30_000])[0]
     decoded = SymbolRecorder(codec).symbols(codec.encode(picture, [30_000]), 200, 120)
     with torch.inference_mode():
-        assert np.array_equal(codec._chooser._prepare(picture, [30_000]).hyper, decoded[0])
+        assert np.array_equal(codec._chooser.prepare(picture, [30_000]).hyper, decoded[0])
     for phase, section in enumerate(sections[4:-1]):
         symbols = decoded[1] * phase_mask(phase, *decoded[1].shape[1:], torch.device("cpu")).numpy()
         assert section.symbols.min() == 0
@@ -171,7 +171,9 @@ def test_grey_and_colour_are_not_decoded_together(codec: Nic2026, photograph: Im
         codec.decode(payloads, 64, 64)
 
 
-@pytest.mark.parametrize("parameters", ["", "0000", "000002", "00000001"])
+@pytest.mark.parametrize(
+    "parameters", ["", "0000", "000002", "00000001", "0000010000000000aa", "0000020000000000"]
+)
 def test_damaged_parameters(codec: Nic2026, photograph: Image.Image, parameters: str) -> None:
     payload = codec.encode(_tensor(photograph.crop((0, 0, 64, 64))), [30_000])[0]
     with pytest.raises(DecodeError, match=f"not the parameters {parameters}"):

@@ -43,7 +43,7 @@ def pixels() -> Tensor:
 @torch.inference_mode()
 def _chosen(codec: Nic2026, pixels: Tensor) -> tuple[SymbolChooser, Picture, Choice]:
     chooser = codec._chooser
-    picture = chooser._prepare(pixels, [LEVEL] * len(pixels))
+    picture = chooser.prepare(pixels, [LEVEL] * len(pixels))
     weight = picture.weight * codec._network.choice_value()
     return chooser, picture, chooser._choose(picture, picture.latents, weight)
 
@@ -141,7 +141,7 @@ def test_latents_move_by_a_part_of_a_step_at_most(codec: Nic2026, pixels: Tensor
 
 
 def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Payload]) -> Tensor:
-    picture = codec._chooser._prepare(pixels, levels)
+    picture = codec._chooser.prepare(pixels, levels)
     decoded = codec.decode_latents(payloads, 190, 200)
     bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
     return bits + errors_of(codec._network, picture, decoded)

@@ -21,8 +21,14 @@ import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.ms_ssim import ms_ssim
 from pillow_neural.networks.prior_training import estimate
-from pillow_neural.networks.transform_codec import TransformCodec, mixed_distortion, squared_error
+from pillow_neural.networks.transform_codec import (
+    MEANS_VALUE,
+    SIMILARITY_UNIT,
+    TransformCodec,
+    mixed_distortion,
+)
 from pillow_neural.training import export, filter_fit, loop
 from pillow_neural.training.clipping import CLIP_FACTOR, GradientClipper
 from pillow_neural.training.data import CropSampler, Picture, is_validation, load_pictures, prefetch
@@ -244,13 +250,21 @@ def test_training_lowers_the_loss(
     assert np.mean(losses[-5:]) < 0.95 * losses[0]
 
 
-def test_tuned_for_ssim_lost_structure_costs_more_than_a_shift_of_equal_squared_error() -> None:
-    pixels = torch.rand(1, 3, 192, 192, generator=torch.Generator().manual_seed(0))
-    smoothed = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1)
-    shifted = pixels + squared_error(smoothed, pixels).sqrt()
-    assert torch.allclose(*(squared_error(each, pixels) for each in (smoothed, shifted)))
-    lost, brighter = (mixed_distortion(each, pixels) for each in (smoothed, shifted))
-    assert lost > 1.2 * brighter > 0
+def test_tuned_for_ssim_structure_counts_where_contrast_is_low_and_means_count_everywhere() -> None:
+    random = torch.Generator().manual_seed(0)
+    texture = torch.rand(1, 3, 192, 192, generator=random) - 0.5
+    noise = 0.03 * (torch.rand(1, 3, 192, 192, generator=random) - 0.5)
+    quiet, busy = (
+        mixed_distortion(pixels + noise, pixels).item() for pixels in (0.5 + 0.03 * texture, 0.5 + texture)
+    )
+    assert quiet > 20 * busy > 0
+    pixels = 0.5 + texture
+    brighter = mixed_distortion(pixels + 0.1, pixels).item()
+    assert brighter > MEANS_VALUE * 0.1**2
+    structured = (1 - ms_ssim(pixels + 0.1, pixels).item()) / SIMILARITY_UNIT
+    assert brighter == pytest.approx(structured + MEANS_VALUE * 0.1**2, rel=1e-3)
+    small = pixels[..., :100]
+    assert mixed_distortion(small + 0.1, small).item() == pytest.approx(0.1**2, rel=1e-3)
 
 
 def test_a_recipe_knows_what_it_can_be_tuned_for() -> None:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.nic2026_adjustment import strengths_for
 from pillow_neural.codecs.nic2026_symbols import (
     Section,
     SymbolChooser,
@@ -43,6 +44,7 @@ from pillow_neural.entropy.hidden_signs import Coded, Integers, with_signs
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.adjustment import STRENGTHS, strengths_of
 from pillow_neural.networks.hyper_prior import HYPER_LIMIT, Spread
 from pillow_neural.networks.packing import channels_last, unpack
 from pillow_neural.networks.strips import in_strips
@@ -54,17 +56,25 @@ from pillow_neural.networks.transform_codec import (
 )
 
 PARAMETERS = 3
+"""Bytes without strengths."""
 
 
 class Parameters(NamedTuple):
-    """A picture's parameter bytes: the rate level as two, and its number of planes, 1 or 3."""
+    """A picture's parameter bytes: the rate level as two, its number of planes, 1 or 3, and strengths.
+
+    Attributes:
+        level: 0 to 65535.
+        planes: 1 or 3.
+        strengths: five numbers from -128 to 127 of `pillow_neural.networks.adjustment`, or none of them.
+    """
 
     level: int
     planes: int
+    strengths: tuple[int, ...] = ()
 
     def to_bytes(self) -> bytes:
         """As they are in a file."""
-        return struct.pack(">HB", *self)
+        return struct.pack(f">HB{len(self.strengths)}b", self.level, self.planes, *self.strengths)
 
     @classmethod
     def of(cls, payload: Payload) -> Parameters:
@@ -74,9 +84,14 @@ class Parameters(NamedTuple):
             DecodeError: they are not what `to_bytes` gives.
         """
         found = payload.parameters
-        if len(found) != PARAMETERS or found[-1] not in (1, 3):
-            raise DecodeError(f"nic2026 has a rate level and 1 or 3 planes, not the parameters {found.hex()}")
-        return cls(*struct.unpack(">HB", found))
+        count = len(found) - PARAMETERS
+        if count not in (0, STRENGTHS) or found[PARAMETERS - 1] not in (1, 3):
+            raise DecodeError(
+                f"nic2026 has a rate level, 1 or 3 planes and {STRENGTHS} strengths or none,"
+                f" not the parameters {found.hex()}"
+            )
+        level, planes, *strengths = struct.unpack(f">HB{count}b", found)
+        return cls(level, planes, tuple(strengths))
 
 
 class Nic2026:
@@ -116,27 +131,28 @@ class Nic2026:
     @torch.inference_mode()
     def encode(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[Payload]:
         """One stream a picture; see the contract. Effort: see `SymbolChooser`."""
+        picture = self._chooser.prepare(pictures, levels)
+        chosen = self._chooser.chosen(picture, effort)
+        strengths = strengths_for(self._network, picture, chosen.decoded)
         payloads = []
-        for level, sections in zip(levels, self.symbols(pictures, levels, effort), strict=True):
+        for level, sections, own in zip(levels, chosen.sections, strengths, strict=True):
             encoder = SymbolEncoder(self._tables)
             for section in sections:
                 encoder.encode(section.symbols, section.tables)
-            payloads.append(Payload(Parameters(level, pictures.shape[1]).to_bytes(), (encoder.finish(),)))
+            parameters = Parameters(level, pictures.shape[1], own)
+            payloads.append(Payload(parameters.to_bytes(), (encoder.finish(),)))
         return payloads
 
     @torch.inference_mode()
     def symbols(self, pictures: Tensor, levels: Sequence[int], effort: int = 0) -> list[list[Section]]:
-        """What `encode` codes for each picture, see `SymbolChooser.sections`."""
-        return self._chooser.sections(pictures, levels, effort)
+        """What `encode` codes for each picture, see `SymbolChooser.chosen`."""
+        return self._chooser.chosen(self._chooser.prepare(pictures, levels), effort).sections
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
-        parameters = self._parameters(payloads)
-        rate = self._rate(parameters)
-        pixels = self._synthesise(
-            self.decode_latents(payloads, width, height), rate, reduction, parameters[0].planes
-        )
+        latents = self.decode_latents(payloads, width, height)
+        pixels = self._synthesise(latents, self._parameters(payloads), reduction)
         return pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
 
     def decode_latents(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
@@ -207,17 +223,24 @@ class Nic2026:
     def _rate(self, parameters: Sequence[Parameters]) -> Tensor:
         return rate_positions([each.level for each in parameters], self._device)
 
-    def _synthesise(self, latents: Tensor, rate: Tensor, reduction: int, planes: int) -> Tensor:
+    def _synthesise(self, latents: Tensor, parameters: Sequence[Parameters], reduction: int) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""
+        rate, strengths = self._rate(parameters), self._strengths(parameters)
 
         def synthesise(strip: Tensor) -> Tensor:
-            pixels: Tensor = self._network.reconstruct(strip, rate, reduction, planes)
-            if reduction == 1:
-                pixels = self._network.finish(pixels, rate)
+            pixels = self._network.reconstruct(strip, rate, reduction, parameters[0].planes)
+            pixels = self._network.finish(pixels, rate, reduction, strengths)
             return (pixels * 255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
         halo = self._network.synthesis.halo + -(-self._network.finish_halo // BLOCK)
         return in_strips(synthesise, latents, 1, BLOCK // reduction, halo)
+
+    def _strengths(self, parameters: Sequence[Parameters]) -> Tensor | None:
+        """Those of a batch, [B, 5], if any picture of it has some."""
+        numbers = [each.strengths or (0,) * STRENGTHS for each in parameters]
+        if not any(each.strengths for each in parameters):
+            return None
+        return strengths_of(torch.tensor(numbers, device=self._device))
 
 
 def _magnitudes(decoder: SymbolDecoder, tables: Integers) -> Integers:

@@ -19,6 +19,7 @@ from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.hidden_signs import Coded, SignHider, capacities
 from pillow_neural.entropy.tables import TOTAL, FrequencyTables
+from pillow_neural.networks.companding import COMPRESSED_HALO
 from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
@@ -56,6 +57,13 @@ class Choice(NamedTuple):
     indices: Tensor
 
 
+class Chosen(NamedTuple):
+    """What to code for each picture of a batch, and the latents that come of it, [B, C, H, W] in steps."""
+
+    sections: list[list[Section]]
+    decoded: Tensor
+
+
 class SymbolChooser:
     """The encoder's part of the codec; see `Nic2026` for the arguments; tables are from `stream_tables`."""
 
@@ -71,17 +79,16 @@ class SymbolChooser:
         self._colour_channels = colour_channels.to(device)
         self._device = device
 
-    def sections(self, pictures: Tensor, levels: Sequence[int], effort: int) -> list[list[Section]]:
-        """What to code for each picture, see `Codec.encode` for the arguments.
+    def chosen(self, picture: Picture, effort: int) -> Chosen:
+        """What to code for each picture that `prepare` gave; to be called in inference mode.
 
-        The hyper-latents of four phases, then the magnitudes of four phases, then signs; to be called in
-        inference mode.
+        The hyper-latents of four phases, then the magnitudes of four phases, then signs.
         """
-        picture = self._prepare(pictures, levels)
         weight = picture.weight * self._network.choice_value()
         choice = self._choose(picture, picture.latents, weight)
-        chosen = self._searched(picture, choice, effort) if effort else choice.sections
-        return [hyper + own for hyper, own in zip(self._hyper_sections(picture), chosen, strict=True)]
+        best = self._searched(picture, choice, effort) if effort else Chosen(choice.sections, choice.decoded)
+        hyper = self._hyper_sections(picture)
+        return best._replace(sections=[z + own for z, own in zip(hyper, best.sections, strict=True)])
 
     def coded_places(self, height: int, width: int, planes: int) -> Tensor:
         """Which latents of a picture may be in a stream, bool [C, H, W].
@@ -94,43 +101,52 @@ class SymbolChooser:
         channels = ~self._colour_channels if planes == 1 else torch.ones_like(self._colour_channels)
         return inside & channels[:, None, None]
 
-    def _prepare(self, pictures: Tensor, levels: Sequence[int]) -> Picture:
+    def prepare(self, pictures: Tensor, levels: Sequence[int]) -> Picture:
+        """Latents of pictures, and what choosing their symbols goes by; see `Codec.encode`."""
         rate = rate_positions(levels, self._device)
-        padded = pad_to_multiples(pictures, HYPER_BLOCK)
-        latents = self._analyse(padded, rate)
+        seen = self._seen(pad_to_multiples(pictures, HYPER_BLOCK))
+        latents = self._analyse(seen, rate)
         hyper = torch.round(self._network.prior.hyper_latents(latents, rate))
         weight = self._network.error_weight(rate)
         if self._network.shape.masking:
-            weight = weight * self._masking_weight(padded)
+            weight = weight * self._masking_weight(seen)
         return Picture(pictures, latents, hyper, self._network.unit(rate), weight, rate)
 
-    def _analyse(self, padded: Tensor, rate: Tensor) -> Tensor:
-        """Latents in quantisation steps, [B, C, H, W], of pictures uint8 [B, P, 16H, 16W]."""
+    def _seen(self, padded: Tensor) -> Tensor:
+        """Pictures as the analysis sees them, [B, P, 16H, 16W]: uint8 as they are, or companded in 0..1."""
+        if not self._network.shape.companding:
+            return padded
+        halo = -(-COMPRESSED_HALO // BLOCK)
+        return in_strips(lambda strip: self._network.seen(self._pixels(strip)), padded, BLOCK, BLOCK, halo)
+
+    def _pixels(self, strip: Tensor) -> Tensor:
+        """In 0..1 and on the device, of uint8 or such pixels."""
+        return strip if strip.is_floating_point() else strip.to(self._device).float() / 255
+
+    def _analyse(self, seen: Tensor, rate: Tensor) -> Tensor:
+        """Latents in quantisation steps, [B, C, H, W], of what `_seen` gives."""
         gains: Tensor = self._network.gains(rate)
 
         def analyse(strip: Tensor) -> Tensor:
-            latents: Tensor = self._network.analysis(strip.to(self._device).float() / 255 - 0.5, rate)
+            latents: Tensor = self._network.analysis(self._pixels(strip) - 0.5, rate)
             return latents * gains
 
-        return in_strips(analyse, padded, BLOCK, 1, self._network.analysis.halo)
+        return in_strips(analyse, seen, BLOCK, 1, self._network.analysis.halo)
 
-    def _masking_weight(self, padded: Tensor) -> Tensor:
-        """How much errors in each block count, [B, 1, H, W], of pictures uint8 [B, P, 16H, 16W]."""
-        blocks = in_strips(
-            lambda strip: sensitivity(strip.to(self._device).float() / 255), padded, BLOCK, 1, 0
-        )
-        return masking_weight(blocks)
+    def _masking_weight(self, seen: Tensor) -> Tensor:
+        """How much errors in each block count, [B, 1, H, W], of what `_seen` gives."""
+        return masking_weight(in_strips(lambda strip: sensitivity(self._pixels(strip)), seen, BLOCK, 1, 0))
 
-    def _searched(self, picture: Picture, choice: Choice, effort: int) -> list[list[Section]]:
+    def _searched(self, picture: Picture, choice: Choice, effort: int) -> Chosen:
         """The cheapest of choices for each picture: one more for every two of effort."""
         search = Search(picture, self._network.context_value())
-        best, lowest = choice.sections, torch.full((len(choice.sections),), math.inf)
+        best, lowest = Chosen(choice.sections, choice.decoded), torch.full((len(choice.sections),), math.inf)
         for _ in range((effort + 1) // 2):
             rest = rest_of(self._network, picture, choice.decoded, self._slope(picture, choice))
-            best, lowest = _cheaper(best, lowest, choice.sections, rest.errors + self._bits_of(choice))
+            best, lowest = _cheaper(best, lowest, choice, rest.errors + self._bits_of(choice))
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
         errors = errors_of(self._network, picture, choice.decoded)
-        return _cheaper(best, lowest, choice.sections, errors + self._bits_of(choice))[0]
+        return _cheaper(best, lowest, choice, errors + self._bits_of(choice))[0]
 
     def _choose(self, picture: Picture, latents: Tensor, weight: Tensor) -> Choice:
         """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step."""
@@ -208,14 +224,13 @@ class SymbolChooser:
         return self._costs[tables, symbols.abs().clamp(max=self._costs.shape[1] - 1).long()]
 
 
-def _cheaper(
-    best: Sequence[list[Section]], lowest: Tensor, new: Sequence[list[Section]], costs: Tensor
-) -> tuple[list[list[Section]], Tensor]:
+def _cheaper(best: Chosen, lowest: Tensor, new: Choice, costs: Tensor) -> tuple[Chosen, Tensor]:
     """Of each picture what costs less, and how much that is, [B] on the CPU."""
-    costs = costs.cpu()
-    is_less = (costs < lowest).tolist()
-    chosen = [other if less else own for own, other, less in zip(best, new, is_less, strict=True)]
-    return chosen, torch.minimum(costs, lowest)
+    is_less = costs.cpu() < lowest
+    pairs = zip(best.sections, new.sections, is_less.tolist(), strict=True)
+    sections = [other if less else own for own, other, less in pairs]
+    decoded = torch.where(is_less.to(new.decoded.device)[:, None, None, None], new.decoded, best.decoded)
+    return Chosen(sections, decoded), torch.minimum(costs.cpu(), lowest)
 
 
 def stream_tables(tables: FrequencyTables) -> FrequencyTables:

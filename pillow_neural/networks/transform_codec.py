@@ -1,7 +1,7 @@
 """The default codec's network: transforms, gains and entropy model in one module.
 
-pixels --analysis--> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y'
-    y' --synthesis--> filter --> pixel stage --> pixels
+pixels --(compressed)--> analysis --> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y'
+    y' --> synthesis --> filter --> pixel stage --(expanded)--> pixels
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pillow_neural.networks.adaptive_filter import HALO as FILTER_HALO
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.adjustment import HALO as ADJUSTMENT_HALO
+from pillow_neural.networks.adjustment import adjusted, with_colours
+from pillow_neural.networks.companding import HALO as COMPANDING_HALO
+from pillow_neural.networks.companding import LEVELS, compressed, expanded
 from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
@@ -37,7 +42,9 @@ and, above, where they are not."""
 
 SIMILARITY_UNIT = 50.0
 """1 - MS-SSIM per squared error that costs as many bits: 48 to 62 between 0.06 and 1.6 bpp on Kodak."""
-SQUARED_ERROR_SHARE = 0.1
+MEANS_SIDE = 8
+MEANS_VALUE = 0.1
+"""What squared errors of means over 8x8 pixels count with MS-SSIM, of what they count without."""
 CURVATURE = 0.6
 """What errors of latents cost, in units of their weight: 0.45 to 0.75 in PSNR, for what follows the linear
 transform mends some of them, and as much in MS-SSIM with errors weighed by contrast."""
@@ -55,8 +62,9 @@ class NetworkShape:
     """Widths and depths; stored with the weights.
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
-    decoding does not depend on it. `pixel_features`, `pixel_layers`: of the pixel stage; without features
-    there is none. `hidden_sign_share`: see `pillow_neural.entropy.hidden_signs.capacities`.
+    decoding does not depend on it. `companding`: exponent of `pillow_neural.networks.companding`, 0 for none.
+    `pixel_features`, `pixel_layers`: of the pixel stage; without features there is none. `hidden_sign_share`:
+    see `pillow_neural.entropy.hidden_signs.capacities`.
     """
 
     latents: int = 256
@@ -71,6 +79,7 @@ class NetworkShape:
     scale_hidden: int = 96
     knots: int = 6
     masking: bool = False
+    companding: float = 0.0
     pixel_features: int = 0
     pixel_layers: int = 2
     hidden_sign_share: int = 180
@@ -88,16 +97,16 @@ def squared_error(reconstruction: Tensor, pixels: Tensor) -> Tensor:
 
 
 def mixed_distortion(reconstruction: Tensor, pixels: Tensor) -> Tensor:
-    """Nine tenths 1 - MS-SSIM and one tenth squared error, in units of the latter: [B].
+    """1 - MS-SSIM and a tenth of the squared error of 8x8 means, in units of squared errors: [B].
 
     Bits and rate positions stay those of squared errors: a unit of 1 - MS-SSIM is worth what makes it cost
-    the same bits, at every rate. A tenth stays, for MS-SSIM is nearly blind to brightness and colour of large
-    areas. Of pictures that are too small for MS-SSIM the whole is squared error.
+    the same bits, at every rate. The means are there because MS-SSIM is nearly blind to brightness and colour
+    of areas. Of pictures that are too small for MS-SSIM the whole is squared error.
     """
-    error = squared_error(reconstruction, pixels)
     if min(pixels.shape[2:]) < SMALLEST_SIDE:
-        return error
-    return torch.lerp((1 - ms_ssim(reconstruction, pixels)) / SIMILARITY_UNIT, error, SQUARED_ERROR_SHARE)
+        return squared_error(reconstruction, pixels)
+    of_means = F.avg_pool2d(reconstruction - pixels, MEANS_SIDE).square().mean(dim=(1, 2, 3))
+    return (1 - ms_ssim(reconstruction, pixels)) / SIMILARITY_UNIT + MEANS_VALUE * of_means
 
 
 def initial_log_gains(shape: NetworkShape) -> Tensor:
@@ -177,9 +186,10 @@ class TransformCodec(nn.Module):
             is best for the whole: bits have the gradient of that error, taken away from the distortion's,
             and not its value.
         """
-        latents = self.analysis(pixels - 0.5, rate) * self.gains(rate)
+        seen = self.seen(pixels)
+        latents = self.analysis(seen - 0.5, rate) * self.gains(rate)
         if as_coded:
-            weight = self.masked_error_weight(pixels, rate)
+            weight = self.masked_error_weight(seen, rate)
             decoded, bits = self.as_coded(latents, rate, weight)
             known = CURVATURE * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
             bits = straight_through(bits + known, bits)
@@ -187,14 +197,20 @@ class TransformCodec(nn.Module):
             decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
+    @torch.no_grad()
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Pixels [B, P, 16h, 16w] in 0..1 as the analysis sees them, which then takes 1/2 off."""
+        exponent = self.shape.companding
+        return compressed(pixels, exponent) if exponent else pixels
+
     def as_coded(self, latents: Tensor, rate: Tensor, weight: Tensor) -> PriorOutput:
         """What the encoder makes of latents [B, C, H, W] in steps, with what `masked_error_weight` gave."""
         return estimate(self.prior, latents, self.unit(rate), rate, weight * self.choice_value())
 
-    def masked_error_weight(self, pixels: Tensor, rate: Tensor) -> Tensor:
+    def masked_error_weight(self, seen: Tensor, rate: Tensor) -> Tensor:
         """`error_weight`, by contrast where the network is for MS-SSIM: [B, C, 1, 1] or [B, C, H, W]."""
         weight = self.error_weight(rate)
-        return weight * masking_weight(sensitivity(pixels)) if self.shape.masking else weight
+        return weight * masking_weight(sensitivity(seen)) if self.shape.masking else weight
 
     def reconstruct(self, decoded: Tensor, rate: Tensor, reduction: int = 1, planes: int = 3) -> Tensor:
         """Pixels in 0..1, not clamped, before `finish`, of decoded latents in steps [B, C, h, w].
@@ -216,11 +232,32 @@ class TransformCodec(nn.Module):
     @property
     def finish_halo(self) -> int:
         """Pixels around its own that a finished pixel depends on."""
-        return FILTER_HALO + (0 if self.pixel_stage is None else self.pixel_stage.halo)
+        stage = 0 if self.pixel_stage is None else self.pixel_stage.halo
+        companding = COMPANDING_HALO if self.shape.companding else 0
+        return FILTER_HALO + stage + ADJUSTMENT_HALO + companding
 
-    def finish(self, pixels: Tensor, rate: Tensor) -> Tensor:
-        """What filter and pixel stage, as far as there are any, make of pixels [B, 3 or 1, H, W] in 0..1."""
+    def finish(
+        self, pixels: Tensor, rate: Tensor, reduction: int = 1, strengths: Tensor | None = None
+    ) -> Tensor:
+        """What filter, pixel stage and companding, as far as there are any, make of `reconstruct`'s pixels.
+
+        Of reduced ones contrast is expanded alone. Strengths, [B, 5], are those of
+        `pillow_neural.networks.adjustment`.
+        """
+        if reduction == 1:
+            filtered, pixels = self.filtered_and_staged(pixels, rate, strengths)
+            if strengths is not None:
+                pixels = adjusted(filtered + with_colours(pixels - filtered, strengths), strengths)
+        exponent, levels = self.shape.companding, LEVELS + 1 - reduction.bit_length()
+        return expanded(pixels, exponent, levels) if exponent else pixels
+
+    def filtered_and_staged(
+        self, pixels: Tensor, rate: Tensor, strengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What filter, by its strength, and pixel stage, as far as there are any, make of pixels in 0..1."""
         if self.post_filter is None:
-            return pixels
+            return pixels, pixels
         filtered = self.post_filter(pixels, rate)
-        return filtered if self.pixel_stage is None else self.pixel_stage(filtered, rate)
+        if strengths is not None:
+            filtered = torch.lerp(pixels, filtered, 1 + strengths[:, 0, None, None, None])
+        return filtered, filtered if self.pixel_stage is None else self.pixel_stage(filtered, rate)

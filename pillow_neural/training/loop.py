@@ -33,6 +33,7 @@ EMA_DECAY = 0.998
 LOG_SECONDS = 30.0
 CHECKPOINT_SECONDS = 150.0
 SLOW_FACTOR = 0.1
+QUICK_FACTOR = 5.0
 OUTLIER = 10.0
 OUTLIER_GROWTH = 1.02
 RECENT = 4
@@ -96,15 +97,22 @@ class Trainer:
         self.post_filter: AdaptiveFilter | None = None
 
     def _start_optimiser(self) -> None:
-        slow = [p for n, p in self.network.named_parameters() if any(s in n for s in self.recipe.slow)]
-        fast = [p for n, p in self.network.named_parameters() if not any(s in n for s in self.recipe.slow)]
+        groups: dict[float, list[nn.Parameter]] = {1.0: [], SLOW_FACTOR: [], QUICK_FACTOR: []}
+        for name, parameter in self.network.named_parameters():
+            groups[self._factor(name)].append(parameter)
         self.optimiser = torch.optim.Adam(
-            [{"params": fast, "factor": 1.0}, {"params": slow, "factor": SLOW_FACTOR}],
+            [{"params": group, "factor": factor} for factor, group in groups.items() if group],
             lr=self.options.learning_rate,
             fused=True,
         )
         self._usual_norm = math.inf
         self._clipper = GradientClipper(self.network.parameters())
+
+    def _factor(self, name: str) -> float:
+        """How fast a parameter learns."""
+        if any(fragment in name for fragment in self.recipe.slow):
+            return SLOW_FACTOR
+        return QUICK_FACTOR if any(fragment in name for fragment in self.recipe.quick) else 1.0
 
     def _start_average(self) -> None:
         self.average = {n: p.detach().clone() for n, p in self.network.state_dict().items()}

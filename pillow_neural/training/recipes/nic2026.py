@@ -36,17 +36,19 @@ LOSS_EXPONENT = 0.35
 COMMON_RATES = (0.12, 0.75)
 COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
-PIXEL_FEATURES = 48
-PIXEL_LAYERS = 3
+PIXEL_FEATURES, PIXEL_LAYERS = 48, 3
+TUNED_PIXEL_FEATURES, TUNED_PIXEL_LAYERS = 32, 2
 HIDDEN_SIGN_SHARE = 180
+COMPANDING = 0.6
 
 
 def build(masking: bool = False) -> TransformCodec:
-    """The untrained network."""
+    """The untrained network; where it is for MS-SSIM contrast is companded and the pixel stage smaller."""
     shape = NetworkShape(
         masking=masking,
-        pixel_features=PIXEL_FEATURES,
-        pixel_layers=PIXEL_LAYERS,
+        companding=COMPANDING if masking else 0.0,
+        pixel_features=TUNED_PIXEL_FEATURES if masking else PIXEL_FEATURES,
+        pixel_layers=TUNED_PIXEL_LAYERS if masking else PIXEL_LAYERS,
         hidden_sign_share=HIDDEN_SIGN_SHARE,
     )
     return TransformCodec(shape)
@@ -124,6 +126,7 @@ RECIPE = Recipe(
     step,
     pack_transform_codec,
     slow=("linear",),
+    quick=("gains.log_gains",),
     use_filter=use_filter,
     widen=widen_pixel_stage,
     balance=balance,

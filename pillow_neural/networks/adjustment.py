@@ -1,0 +1,100 @@
+"""What a picture says about how it is to be finished: five strengths, fitted to it by the encoder.
+
+    synthesis --+--(1 + s[0]) * the filter's change--> pixel stage --+--s[1] * colours of its change--+
+                                                                                                      |
+        pixels <--+--s[2] * (colours smoothed - colours) + s[3] * straight + s[4] * diagonal <--------+
+
+    straight, diagonal: luma of the four neighbours less four times its own
+
+Filter and pixel stage are the best for all pictures. One picture is noisier than others, sharper, or has
+colours at half its resolution, and what follows from that is nearly linear, so that least squares find it. In
+the spirit of the adaptive loop filter of VVC (Tsai et al. 2013), with strengths instead of kernels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRENGTHS = 5
+UNITS = (1 / 64, 1 / 64, 1 / 64, 1 / 512, 1 / 512)
+"""What one in a strength's byte, -128 to 127, stands for."""
+
+HALO = 1
+"""Pixels around its own that an adjusted pixel depends on."""
+
+LUMA = (0.299, 0.587, 0.114)
+RIDGE = 1e-4
+_STRAIGHT = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+_DIAGONAL = ((1.0, 0.0, 1.0), (0.0, -4.0, 0.0), (1.0, 0.0, 1.0))
+
+
+def strengths_of(numbers: Tensor) -> Tensor:
+    """What bytes stand for: whole numbers [B, 5] -> strengths, float [B, 5]."""
+    return numbers * torch.tensor(UNITS, device=numbers.device)
+
+
+def luma(pixels: Tensor) -> Tensor:
+    """[B, 3 or 1, H, W] -> [B, 1, H, W]."""
+    if pixels.shape[1] == 1:
+        return pixels
+    weights = torch.tensor(LUMA, device=pixels.device)[None, :, None, None]
+    return F.conv2d(pixels, weights)
+
+
+def with_colours(change: Tensor, strengths: Tensor) -> Tensor:
+    """The pixel stage's change [B, P, H, W], that of colours by its strength of `strengths` [B, 5]."""
+    return change + strengths[:, 1, None, None, None] * (change - luma(change))
+
+
+def adjusted(pixels: Tensor, strengths: Tensor) -> Tensor:
+    """Pixels [B, P, H, W] with colours smoothed and luma filtered by `strengths` [B, 5]."""
+    straight, diagonal, colours = _directions(pixels)
+    smoothing, *taps = (strengths[:, number, None, None, None] for number in (2, 3, 4))
+    return pixels + smoothing * colours + taps[0] * straight + taps[1] * diagonal
+
+
+class Fit(NamedTuple):
+    """Bytes of strengths, whole numbers [5], and the squared error that they save, summed over samples."""
+
+    numbers: Tensor
+    saved: float
+
+
+def fitted(wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor, margin: int) -> Fit:
+    """The strengths that bring parts of a picture nearest to what is wanted.
+
+    Args:
+        wanted: pixels of the picture, [N, P, H, W] in 0..1.
+        synthesised, filtered, staged: what there is of them after each of these.
+        margin: pixels at the borders that do not count.
+    """
+    change = staged - filtered
+    straight, diagonal, colours = _directions(staged)
+    ways = (filtered - synthesised, change - luma(change), colours, straight, diagonal)
+
+    def inner(values: Tensor) -> Tensor:
+        part = values[:, :, margin : values.shape[2] - margin, margin : values.shape[3] - margin]
+        return part.expand(-1, wanted.shape[1], -1, -1).flatten().double()
+
+    seen = torch.stack([inner(way) for way in ways])
+    products, aims = seen @ seen.T, seen @ inner(wanted - staged)
+    ridge = torch.diag(RIDGE * products.diagonal() + torch.finfo(torch.float32).eps)
+    numbers = (
+        (torch.linalg.solve(products + ridge, aims).cpu() / torch.tensor(UNITS)).round_().clamp_(-128, 127)
+    )
+    strengths = strengths_of(numbers).to(aims)
+    return Fit(numbers, float(strengths @ (2 * aims - products @ strengths)))
+
+
+def _directions(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Luma of straight and diagonal neighbours less its own four times, and colours' means less their own."""
+    grey = luma(pixels)
+    kernels = torch.tensor((_STRAIGHT, _DIAGONAL), device=pixels.device)[:, None]
+    straight, diagonal = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).chunk(2, dim=1)
+    colours = pixels - grey
+    means = F.avg_pool2d(F.pad(colours, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return straight, diagonal, means - colours

@@ -1,0 +1,174 @@
+"""What a picture says about its own finish: what strengths do, and how they are found."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torch.nn import functional as F
+
+from pillow_neural.benchmark.metrics import psnr
+from pillow_neural.codecs import nic2026_adjustment
+from pillow_neural.codecs.loading import load_codec, weights_for_saving
+from pillow_neural.codecs.nic2026 import Nic2026, Parameters
+from pillow_neural.networks import strips
+from pillow_neural.networks.adjustment import adjusted, fitted, luma, strengths_of, with_colours
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
+
+
+@pytest.fixture(scope="module")
+def codec() -> Nic2026:
+    loaded = load_codec(weights_for_saving("nic2026"), "cpu")
+    assert isinstance(loaded, Nic2026)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Tensor:
+    """uint8 [1, 3, 200, 310]."""
+    return torch.from_numpy(np.array(Image.open(EXAMPLE).convert("RGB"))).permute(2, 0, 1)[
+        None, :, 100:300, 130:440
+    ]
+
+
+def _numbers(*values: int) -> Tensor:
+    return strengths_of(torch.tensor([values]))
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_adjusted_is_what_the_format_says(planes: int) -> None:
+    pixels = torch.rand(1, planes, 7, 9, generator=torch.Generator().manual_seed(0))
+    found = adjusted(pixels, _numbers(9, 9, 40, -30, 20))
+    x = pixels[0].numpy()
+    v = np.tensordot([0.299, 0.587, 0.114], x, 1) if planes == 3 else x[0]
+
+    def around(plane: np.ndarray, row: int, column: int) -> np.ndarray:
+        padded = np.pad(plane, 1, mode="edge")
+        return padded[1 + row : 8 + row, 1 + column : 10 + column]
+
+    straight = sum(around(v, *at) for at in ((0, 1), (0, -1), (1, 0), (-1, 0))) - 4 * v
+    diagonal = sum(around(v, *at) for at in ((1, 1), (1, -1), (-1, 1), (-1, -1))) - 4 * v
+    for plane, own in zip(x, found[0].numpy(), strict=True):
+        colour = plane - v
+        mean = sum(around(colour, row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)) / 9
+        wanted = plane + 40 / 64 * (mean - colour) - 30 / 512 * straight + 20 / 512 * diagonal
+        np.testing.assert_allclose(own, wanted, atol=1e-5)
+
+
+def test_only_colours_of_a_change_are_strengthened() -> None:
+    change = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    strengths = torch.cat([_numbers(0, -64, 0, 0, 0), _numbers(0, 32, 0, 0, 0)])
+    found = with_colours(change, strengths)
+    assert torch.allclose(luma(found), luma(change), atol=1e-5)
+    assert torch.allclose(found[0], luma(change)[0].expand(3, -1, -1), atol=1e-5)
+    assert torch.allclose(found[1] - luma(found)[1], 1.5 * (change - luma(change))[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_strength_that_was_used_is_found(place: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    synthesised = F.avg_pool2d(torch.rand(3, 3, 44, 52, generator=random), 5, 1)
+    filtered = synthesised + 0.02 * torch.randn(3, 1, 40, 48, generator=random)
+    change = 0.02 * torch.randn(3, 3, 40, 48, generator=random)
+    numbers = 40 * F.one_hot(torch.tensor([place]), 5)
+    strengths = strengths_of(numbers)
+    partly = synthesised + (1 + strengths[:, :1, None, None]) * (filtered - synthesised)
+    wanted = adjusted(partly + with_colours(change, strengths), strengths)
+    fit = fitted(wanted, synthesised, filtered, filtered + change, margin=4)
+    assert (fit.numbers - numbers).abs().max() <= 1
+    inner = (wanted - filtered - change)[:, :, 4:-4, 4:-4]
+    assert fit.saved == pytest.approx(inner.square().sum().item(), rel=0.01)
+
+
+def _without(codec: Nic2026, pixels: Tensor, level: int) -> tuple[Tensor, Tensor, Parameters]:
+    """What is decoded with the strengths of a picture and without, and its parameters."""
+    (payload,) = codec.encode(pixels, [level])
+    parameters = Parameters.of(payload)
+    plain = payload._replace(parameters=_changed(parameters))
+    size = pixels.shape[3], pixels.shape[2]
+    return codec.decode([payload], *size), codec.decode([plain], *size), parameters
+
+
+def _changed(parameters: Parameters, *strengths: int) -> bytes:
+    return parameters._replace(strengths=strengths).to_bytes()
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_files_are_nearer_to_their_pictures_with_strengths(
+    codec: Nic2026, pixels: Tensor, planes: int
+) -> None:
+    picture = pixels.float().mean(dim=1, keepdim=True).to(torch.uint8) if planes == 1 else pixels
+    with_them, plain, parameters = _without(codec, picture, 30_000)
+    assert len(parameters.strengths) == 5
+    errors = [(each.float() - picture).square().mean().item() for each in (with_them, plain)]
+    assert errors[0] < errors[1]
+
+
+def test_colours_at_half_the_resolution_are_smoothed_more(codec: Nic2026, pixels: Tensor) -> None:
+    image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).convert("YCbCr")
+    y, *colours = image.split()
+    blurred = [plane.filter(ImageFilter.GaussianBlur(2)) for plane in colours]
+    soft = torch.from_numpy(np.array(Image.merge("YCbCr", [y, *blurred]).convert("RGB"))).permute(2, 0, 1)[
+        None
+    ]
+    strengths = [_without(codec, each, 40_000)[2].strengths for each in (pixels, soft)]
+    assert strengths[1][2] > strengths[0][2] + 10
+
+
+def test_pictures_where_strengths_save_less_than_they_cost_have_none(codec: Nic2026, pixels: Tensor) -> None:
+    small = pixels[..., :90, :90]
+    assert Parameters.of(codec.encode(small, [40_000])[0]).strengths == ()
+    flat = torch.full((1, 3, 128, 128), 90, dtype=torch.uint8)
+    assert Parameters.of(codec.encode(flat, [20_000])[0]).strengths == ()
+
+
+def test_a_batch_has_the_strengths_of_each_picture(codec: Nic2026, pixels: Tensor) -> None:
+    both = torch.cat([pixels, pixels.flip(3)])
+    payloads = codec.encode(both, [20_000, 40_000])
+    alone = [codec.encode(each[None], [level])[0] for each, level in zip(both, (20_000, 40_000), strict=True)]
+    assert [each.parameters for each in payloads] == [each.parameters for each in alone]
+    plain = payloads[0]._replace(parameters=_changed(Parameters.of(payloads[0])))
+    together = codec.decode([plain, payloads[1]], 310, 200)
+    for each, found in zip((plain, payloads[1]), together, strict=True):
+        difference = codec.decode([each], 310, 200)[0].int() - found.int()
+        assert difference.abs().max() <= 1
+        assert difference.count_nonzero() < 0.001 * difference.numel()
+
+
+def test_strips_are_adjusted_as_the_whole(
+    codec: Nic2026, pixels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tall = torch.cat([pixels, pixels.flip(2), pixels], dim=2)[..., :64]
+    (payload,) = codec.encode(tall, [30_000])
+    strong = payload._replace(parameters=_changed(Parameters.of(payload), 20, 50, 60, 100, -90))
+    whole = codec.decode([strong], 64, 600)
+    monkeypatch.setattr(strips, "STRIP_BLOCKS", 1)
+    monkeypatch.setattr(strips, "HALOS", 1)
+    difference = whole.int() - codec.decode([strong], 64, 600).int()
+    assert difference.abs().max() <= 1
+    assert difference.count_nonzero() < 0.001 * difference.numel()
+
+
+def test_tuned_for_ssim_there_are_none(pixels: Tensor) -> None:
+    tuned = load_codec(weights_for_saving("nic2026", "ssim"), "cpu")
+    assert isinstance(tuned, Nic2026)
+    assert Parameters.of(tuned.encode(pixels, [30_000])[0]).strengths == ()
+
+
+def test_through_files_they_are_in_the_parameters(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+    found = []
+    for bits in (nic2026_adjustment.BITS, 1e9):
+        monkeypatch.setattr(nic2026_adjustment, "BITS", bits)
+        buffer = io.BytesIO()
+        image.save(buffer, "NIC", quality=0.5)
+        found.append((len(buffer.getvalue()), psnr(np.asarray(image), np.asarray(Image.open(buffer)))))
+    (size, better), (smaller, plain) = found
+    assert size == smaller + 5
+    assert better > plain
