@@ -36,7 +36,7 @@ CONTEXT_VALUE = 1.4
 LEADING_CONTEXT_VALUE = 2.0
 LEADING_LATENTS = 30
 UNMASKED_VALUE = 1.6
-MASKED_VALUE = 0.8
+MASKED_VALUE = 1.1
 """How many times more errors count in the choice of symbols one by one: where they are weighed by contrast
 and, above, where they are not."""
 
