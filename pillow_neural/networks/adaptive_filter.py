@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.box import box_means
 from pillow_neural.networks.rate import between_knots
 
 REACH = 2
@@ -71,7 +72,7 @@ def features(values: Tensor) -> Features:
     products = torch.cat([across.square(), down.square(), across * down], 1)
     margin = WINDOW // 2
     products = F.pad(products, (margin, margin, margin, margin), mode="reflect")
-    xx, yy, xy = F.avg_pool2d(products, WINDOW, 1).unbind(1)
+    xx, yy, xy = box_means(products, WINDOW).unbind(1)
     angle = torch.floor(torch.atan2(2 * xy, xx - yy) * (ANGLES / (2 * math.pi)) + 0.5).long() % ANGLES
     spread = torch.sqrt((xx - yy).square() + 4 * xy.square())
     return Features(angle, spread / (xx + yy + SMALLEST), torch.sqrt(xx + yy))

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.box import box_means
+
 STRENGTHS = 5
 UNITS = (1 / 64, 1 / 64, 1 / 64, 1 / 512, 1 / 512)
 """What one in a strength's byte, -128 to 127, stands for."""
@@ -28,8 +30,6 @@ HALO = 1
 
 LUMA = (0.299, 0.587, 0.114)
 RIDGE = 1e-4
-_STRAIGHT = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
-_DIAGONAL = ((1.0, 0.0, 1.0), (0.0, -4.0, 0.0), (1.0, 0.0, 1.0))
 
 
 def strengths_of(numbers: Tensor) -> Tensor:
@@ -41,8 +41,8 @@ def luma(pixels: Tensor) -> Tensor:
     """[B, 3 or 1, H, W] -> [B, 1, H, W]."""
     if pixels.shape[1] == 1:
         return pixels
-    weights = torch.tensor(LUMA, device=pixels.device)[None, :, None, None]
-    return F.conv2d(pixels, weights)
+    red, green, blue = LUMA
+    return (red * pixels[:, :1]).add_(pixels[:, 1:2], alpha=green).add_(pixels[:, 2:], alpha=blue)
 
 
 def with_colours(change: Tensor, strengths: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def with_colours(change: Tensor, strengths: Tensor) -> Tensor:
 def adjusted(pixels: Tensor, strengths: Tensor) -> Tensor:
     """Pixels [B, P, H, W] with colours smoothed and luma filtered by `strengths` [B, 5]."""
     straight, diagonal, colours = _directions(pixels)
-    smoothing, *taps = (strengths[:, number, None, None, None] for number in (2, 3, 4))
-    return pixels + smoothing * colours + taps[0] * straight + taps[1] * diagonal
+    smoothing, along, across = (strengths[:, number, None, None, None] for number in (2, 3, 4))
+    return torch.addcmul(pixels, smoothing, colours).add_((along * straight).addcmul_(across, diagonal))
 
 
 class Fit(NamedTuple):
@@ -83,9 +83,8 @@ def fitted(wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor
     seen = torch.stack([inner(way) for way in ways])
     products, aims = seen @ seen.T, seen @ inner(wanted - staged)
     ridge = torch.diag(RIDGE * products.diagonal() + torch.finfo(torch.float32).eps)
-    numbers = (
-        (torch.linalg.solve(products + ridge, aims).cpu() / torch.tensor(UNITS)).round_().clamp_(-128, 127)
-    )
+    exact = torch.linalg.solve(products + ridge, aims).cpu()
+    numbers = (exact / torch.tensor(UNITS)).round_().clamp_(-128, 127)
     strengths = strengths_of(numbers).to(aims)
     return Fit(numbers, float(strengths @ (2 * aims - products @ strengths)))
 
@@ -93,8 +92,9 @@ def fitted(wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor
 def _directions(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Luma of straight and diagonal neighbours less its own four times, and colours' means less their own."""
     grey = luma(pixels)
-    kernels = torch.tensor((_STRAIGHT, _DIAGONAL), device=pixels.device)[:, None]
-    straight, diagonal = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).chunk(2, dim=1)
+    rows = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+    beside = rows[..., :-2] + rows[..., 2:]
+    straight = (beside[:, :, 1:-1] - 4 * grey).add_(rows[:, :, :-2, 1:-1]).add_(rows[:, :, 2:, 1:-1])
+    diagonal = (beside[:, :, :-2] - 4 * grey).add_(beside[:, :, 2:])
     colours = pixels - grey
-    means = F.avg_pool2d(F.pad(colours, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return straight, diagonal, means - colours
+    return straight, diagonal, box_means(F.pad(colours, (1, 1, 1, 1), mode="replicate"), 3).sub_(colours)

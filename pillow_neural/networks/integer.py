@@ -165,8 +165,8 @@ class IntegerConv2d(IntegerLayer):
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, H, W] of whole numbers -> [B, outputs, H, W] on the grid.
 
-        Without gradients the sum is taken tap by tap as matrix products, which no library computes by
-        Winograd or Fourier transforms: the result is exact.
+        Without gradients the sum is taken by a matrix product, which no library computes by Winograd or
+        Fourier transforms: the result is exact.
         """
         with torch.autocast(features.device.type, enabled=False):
             weight, bias = self.grid()
@@ -176,14 +176,15 @@ class IntegerConv2d(IntegerLayer):
 
 
 def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A zero-padded stride 1 convolution as one matrix product a tap, in full float32."""
-    kernel = weight.shape[-1]
+    """A zero-padded stride 1 convolution in full float32: one matrix product, and its taps added up."""
+    outputs, inputs, kernel, _ = weight.shape
     margin = kernel // 2
     batch, _, height, width = features.shape
     padded = F.pad(features, (margin, margin, margin, margin))
-    total = bias[:, None].expand(batch, -1, height * width)
+    products = weight.permute(2, 3, 0, 1).reshape(-1, inputs) @ padded.flatten(2)
+    taps = products.view(batch, kernel, kernel, outputs, *padded.shape[2:])
+    total = bias[:, None, None].repeat(batch, 1, height, width).view(batch, outputs, height, width)
     for row in range(kernel):
         for column in range(kernel):
-            tap = padded[:, :, row : row + height, column : column + width].flatten(2)
-            total = total + weight[:, :, row, column] @ tap
-    return total.reshape(batch, -1, height, width)
+            total += taps[:, row, column, :, row : row + height, column : column + width]
+    return total

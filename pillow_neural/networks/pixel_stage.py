@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pillow_neural.networks.precision import small_shares
-from pillow_neural.networks.residual import LEAK
+from pillow_neural.networks.residual import LEAK, added
 from pillow_neural.networks.transform import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
 
 CELL = 2
@@ -57,6 +57,6 @@ class PixelStage(nn.Module):
         with small_shares(pixels.device):
             features = F.leaky_relu_(F.conv2d(seen, head, self.head.bias, padding=1), LEAK)
             for layer in self.layers:
-                features = features + F.leaky_relu_(layer(features), LEAK)
+                features = added(F.leaky_relu_(layer(features), LEAK), features)
             change = F.conv2d(features, tail, tail_bias, padding=1)
         return pixels + OUTPUT_UNIT * F.pixel_shuffle(change.float(), CELL)
