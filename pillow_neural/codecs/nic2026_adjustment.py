@@ -6,8 +6,7 @@ pixels ---------3x3 tiles---------------------------------------+
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +46,7 @@ def _strengths(network: TransformCodec, picture: Picture, latents: Tensor, numbe
     corners = [(row, column) for row in _starts(height // BLOCK) for column in _starts(width // BLOCK)]
     side = TILE * BLOCK
     parts = torch.stack([latents[:, r : r + TILE, c : c + TILE] for r, c in corners])
-    wanted = torch.stack([pixels[:, y : y + side, x : x + side] for y, x in _pixels(corners)])
+    wanted = torch.stack([pixels[:, y : y + side, x : x + side] for y, x in BLOCK * np.array(corners)])
     rate = picture.rate[number].expand(len(parts))
     synthesised = network.reconstruct(parts, rate, planes=len(pixels))
     stages = network.filtered_and_staged(synthesised, rate)
@@ -55,10 +54,6 @@ def _strengths(network: TransformCodec, picture: Picture, latents: Tensor, numbe
     share = height * width / (len(parts) * (side - 2 * BLOCK) ** 2)
     worth = lambda_of_rate(picture.rate[number]).item() / len(pixels) * share * fit.saved
     return tuple(fit.numbers.int().tolist()) if worth > BITS else ()
-
-
-def _pixels(corners: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    return ((row * BLOCK, column * BLOCK) for row, column in corners)
 
 
 def _starts(blocks: int) -> list[int]:
