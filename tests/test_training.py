@@ -187,6 +187,38 @@ def test_gradients_far_larger_than_usual_are_not_followed(tmp_path: Path) -> Non
     assert any(moved(200) for _ in range(150)), "what has become usual must be followed"
 
 
+def test_gains_learn_faster_and_linear_transforms_slower_than_the_rest(tmp_path: Path) -> None:
+    options = LoopOptions(1, tmp_path, 0, 1, 1e-3, resume=False, device=torch.device("cpu"))
+    network = RECIPE.build()
+    trainer = Trainer(RECIPE, network, options)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    factors = {
+        names[id(parameter)]: group["factor"]
+        for group in trainer.optimiser.param_groups
+        for parameter in group["params"]
+    }
+    assert len(factors) == len(names)
+    assert factors["gains.log_gains"] == factors["prior.hyper_gains.log_gains"] == 5
+    assert factors["synthesis.linear.weight"] == 0.1
+    assert factors["synthesis.head.weight"] == factors["synthesis.blocks.0.strength.log_gains"] == 1
+
+
+def test_tuned_for_ssim_the_network_sees_contrast_companded_and_gives_it_back() -> None:
+    network = find_recipe("nic2026", tune="ssim").build()
+    assert isinstance(network, TransformCodec)
+    noise = torch.tensor(_noise(1, 192, 192)).permute(2, 0, 1)[None].float() / 255 - 0.5
+    pixels = 0.5 + noise * torch.where(torch.arange(192) < 96, 0.1, 1.0)
+    seen = network.seen(pixels)
+    quiet, busy = (
+        (seen[part].std() / pixels[part].std()).item() for part in (np.s_[..., :80], np.s_[..., 112:])
+    )
+    assert quiet > 1.3 * busy
+    assert torch.allclose(network.finish(seen, torch.tensor([0.5])), pixels, atol=0.02)
+    plain = RECIPE.build()
+    assert isinstance(plain, TransformCodec)
+    assert torch.equal(plain.seen(pixels), pixels)
+
+
 def test_a_loss_that_diverges_goes_back_to_the_averages_from_before_it_rose(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
