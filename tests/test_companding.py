@@ -103,3 +103,8 @@ def test_strips_compress_as_the_whole(pixels: Tensor, monkeypatch: pytest.Monkey
     found = in_strips(apply, tall, 16, 16, -(-COMPRESSED_HALO // 16))
     assert max(rows) < tall.shape[2]
     assert torch.allclose(found, compressed(tall, EXPONENT), atol=1e-5)
+
+
+def test_pixels_of_a_damaged_stream_expand_to_numbers() -> None:
+    wild = 1e8 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert expanded(wild + 1e9, EXPONENT).isfinite().all()
