@@ -106,5 +106,5 @@ def test_strips_compress_as_the_whole(pixels: Tensor, monkeypatch: pytest.Monkey
 
 
 def test_pixels_of_a_damaged_stream_expand_to_numbers() -> None:
-    wild = 1e8 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert expanded(wild + 1e9, EXPONENT).isfinite().all()
+    wild = 1e9 + 100 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert expanded(wild, EXPONENT).isfinite().all()
