@@ -1,5 +1,5 @@
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -103,3 +103,12 @@ def make_picture() -> Callable[..., Image.Image]:
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """No bfloat16 anywhere, as on processors that do not multiply it."""
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Of torch: with another number a sum may be rounded in its last bit, and one pixel of many with it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -54,8 +54,11 @@ class Pictures(Dataset[Tensor]):
         return torch.from_numpy(np.array(Image.open(self.paths[number])))
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
-def test_data_loader(start_method: str, path: Path, decoded: Pixels) -> None:
+def test_data_loader(start_method: str, path: Path) -> None:
+    """Its workers have one thread each."""
+    decoded = np.asarray(Image.open(path))
     loader = DataLoader(
         Pictures([path] * 4), batch_size=2, num_workers=2, multiprocessing_context=start_method, timeout=120
     )

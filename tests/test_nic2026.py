@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +42,6 @@ def codec() -> Nic2026:
 @pytest.fixture(scope="module")
 def photograph() -> Image.Image:
     return Image.open(EXAMPLE).convert("RGB")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _tensor(image: Image.Image) -> torch.Tensor:
