@@ -237,9 +237,9 @@ class Nic2026:
 
     def _strengths(self, parameters: Sequence[Parameters]) -> Tensor | None:
         """Those of a batch, [B, 5], if any picture of it has some."""
-        numbers = [each.strengths or (0,) * STRENGTHS for each in parameters]
         if not any(each.strengths for each in parameters):
             return None
+        numbers = [each.strengths or (0,) * STRENGTHS for each in parameters]
         return strengths_of(torch.tensor(numbers, device=self._device))
 
 

@@ -125,11 +125,9 @@ class SymbolChooser:
 
     def _analyse(self, seen: Tensor, rate: Tensor) -> Tensor:
         """Latents in quantisation steps, [B, C, H, W], of what `_seen` gives."""
-        gains: Tensor = self._network.gains(rate)
 
         def analyse(strip: Tensor) -> Tensor:
-            latents: Tensor = self._network.analysis(self._pixels(strip) - 0.5, rate)
-            return latents * gains
+            return self._network.latents(self._pixels(strip), rate)
 
         return in_strips(analyse, seen, BLOCK, 1, self._network.analysis.halo)
 

@@ -49,7 +49,7 @@ def compressed(pixels: Tensor, exponent: float) -> Tensor:
     found = _changed(pixels, LEVELS, -exponent / (1 + exponent)).pixels
     for _ in range(ITERATIONS):
         now = _changed(found, LEVELS, exponent)
-        found = found + (pixels - now.pixels) / now.slope
+        found = found + (pixels - now.pixels) / _enlarged(now.slope)
     return found
 
 
@@ -58,7 +58,7 @@ class _Changed(NamedTuple):
 
     Attributes:
         pixels: of the size of those given.
-        slope: how much more they change than those given, where finest details do: [B, 1, h, w].
+        slope: how much more they change than those given, where finest details do: [B, 1, h / 2, w / 2].
     """
 
     pixels: Tensor
@@ -79,7 +79,7 @@ def _changed(pixels: Tensor, levels: int, exponent: float) -> _Changed:
         slope = gain * (1 + exponent * energy / (energy + FLOOR))
         changed = torch.addcmul(_enlarged(changed), level - _enlarged(coarse), _enlarged(gain))
         means = _enlarged(means)
-    return _Changed(changed, _enlarged(slope) if levels else slope)
+    return _Changed(changed, slope)
 
 
 def _enlarged(planes: Tensor) -> Tensor:

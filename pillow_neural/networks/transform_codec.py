@@ -57,6 +57,14 @@ class TrainingOutput(NamedTuple):
     bits: Tensor
 
 
+class AsCoded(NamedTuple):
+    """Latents in quantisation steps, bits that a squared step of error in them is worth, what came of it."""
+
+    latents: Tensor
+    weight: Tensor
+    output: PriorOutput
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
     """Widths and depths; stored with the weights.
@@ -186,14 +194,12 @@ class TransformCodec(nn.Module):
             is best for the whole: bits have the gradient of that error, taken away from the distortion's,
             and not its value.
         """
-        seen = self.seen(pixels)
-        latents = self.analysis(seen - 0.5, rate) * self.gains(rate)
         if as_coded:
-            weight = self.masked_error_weight(seen, rate)
-            decoded, bits = self.as_coded(latents, rate, weight)
+            latents, weight, (decoded, bits) = self.as_coded(pixels, rate)
             known = CURVATURE * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
             bits = straight_through(bits + known, bits)
         else:
+            latents = self.latents(self.seen(pixels), rate)
             decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
@@ -203,9 +209,17 @@ class TransformCodec(nn.Module):
         exponent = self.shape.companding
         return compressed(pixels, exponent) if exponent else pixels
 
-    def as_coded(self, latents: Tensor, rate: Tensor, weight: Tensor) -> PriorOutput:
-        """What the encoder makes of latents [B, C, H, W] in steps, with what `masked_error_weight` gave."""
-        return estimate(self.prior, latents, self.unit(rate), rate, weight * self.choice_value())
+    def latents(self, seen: Tensor, rate: Tensor) -> Tensor:
+        """Latents in quantisation steps, [B, C, h, w], of what `seen` gave."""
+        latents: Tensor = self.analysis(seen - 0.5, rate) * self.gains(rate)
+        return latents
+
+    def as_coded(self, pixels: Tensor, rate: Tensor) -> AsCoded:
+        """What the encoder makes of pixels; arguments as for `forward`."""
+        seen = self.seen(pixels)
+        latents, weight = self.latents(seen, rate), self.masked_error_weight(seen, rate)
+        value = weight * self.choice_value()
+        return AsCoded(latents, weight, estimate(self.prior, latents, self.unit(rate), rate, value))
 
     def masked_error_weight(self, seen: Tensor, rate: Tensor) -> Tensor:
         """`error_weight`, by contrast where the network is for MS-SSIM: [B, C, 1, 1] or [B, C, H, W]."""

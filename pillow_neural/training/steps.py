@@ -65,10 +65,7 @@ def measured_errors(network: TransformCodec, sampler: CropSampler) -> tuple[Tens
         for knot in range(knots):
             rate = torch.full((len(batch),), knot / (knots - 1), device=device)
             with torch.no_grad():
-                seen = network.seen(batch)
-                weight = network.masked_error_weight(seen, rate)
-                latents = network.analysis(seen - 0.5, rate) * network.gains(rate)
-                decoded = network.as_coded(latents, rate, weight).latents
+                latents, weight, (decoded, _) = network.as_coded(batch, rate)
             error = decoded - latents
             errors[knot] += 2 * CURVATURE * (weight * error.square()).sum(dim=(0, 2, 3))
             costs[knot] += (_slope(network, decoded, batch, rate) * error).sum(dim=(0, 2, 3))
