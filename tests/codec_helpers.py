@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pillow_neural.codecs import loading
@@ -42,6 +43,18 @@ def picture_sampler(height: int, width: int, crop: int) -> CropSampler:
     """Crops of four such pictures."""
     scenes = [Picture(str(n), p.permute(1, 2, 0).numpy()) for n, p in enumerate(pictures(4, height, width))]
     return CropSampler(scenes, crop, seed=0)
+
+
+def as_batch(image: Image.Image) -> Tensor:
+    """An RGB picture as a codec takes it, uint8 [1, 3, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+def default_codec(tune: str | None = None) -> Nic2026:
+    """The one that pictures are saved with, with its bundled weights."""
+    loaded = loading.load_codec(loading.weights_for_saving("nic2026", tune), "cpu")
+    assert isinstance(loaded, Nic2026)
+    return loaded
 
 
 def install(monkeypatch: pytest.MonkeyPatch, name: str, codec: Codec) -> None:

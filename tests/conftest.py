@@ -106,9 +106,14 @@ def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Of torch: with another number a sum may be rounded in its last bit, and one pixel of many with it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of torch's threads, which is as before after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread(threads: Callable[[int], None]) -> None:
+    """With another number a sum may be rounded in its last bit, and one pixel of many with it."""
+    threads(1)

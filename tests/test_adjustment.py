@@ -14,19 +14,17 @@ from torch.nn import functional as F
 
 from pillow_neural.benchmark.metrics import psnr
 from pillow_neural.codecs import nic2026_adjustment
-from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026, Parameters
 from pillow_neural.networks import strips
 from pillow_neural.networks.adjustment import adjusted, fitted, luma, strengths_of, with_colours
+from tests.codec_helpers import default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
 
 @pytest.fixture(scope="module")
 def codec() -> Nic2026:
-    loaded = load_codec(weights_for_saving("nic2026"), "cpu")
-    assert isinstance(loaded, Nic2026)
-    return loaded
+    return default_codec()
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +154,7 @@ def test_strips_are_adjusted_as_the_whole(
 
 
 def test_tuned_for_ssim_there_are_none(pixels: Tensor) -> None:
-    tuned = load_codec(weights_for_saving("nic2026", "ssim"), "cpu")
-    assert isinstance(tuned, Nic2026)
-    assert Parameters.of(tuned.encode(pixels, [30_000])[0]).strengths == ()
+    assert Parameters.of(default_codec("ssim").encode(pixels, [30_000])[0]).strengths == ()
 
 
 def test_through_files_they_are_in_the_parameters(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -44,11 +44,8 @@ def test_workers_of_a_data_loader_leave_cuda_to_those_who_ask_for_it(monkeypatch
 
 
 @pytest.fixture
-def usual_threads() -> Iterator[None]:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(usual)
+def usual_threads(threads: Callable[[int], None]) -> None:
+    threads(3)
 
 
 @pytest.mark.usefixtures("usual_threads")

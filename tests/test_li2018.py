@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -50,13 +50,6 @@ def digits() -> Li2018:
 def either(request: pytest.FixtureRequest) -> Li2018:
     found: Li2018 = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def _sections(codec: Li2018, volume: Volume) -> list[npt.NDArray[np.int32]]:

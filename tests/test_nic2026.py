@@ -27,25 +27,19 @@ from pillow_neural.networks import strips
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.phases import phase_mask
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
-from tests.codec_helpers import SymbolRecorder
+from tests.codec_helpers import SymbolRecorder, as_batch, default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
 
 @pytest.fixture(scope="module")
 def codec() -> Nic2026:
-    loaded = load_codec(weights_for_saving("nic2026"), "cpu")
-    assert isinstance(loaded, Nic2026)
-    return loaded
+    return default_codec()
 
 
 @pytest.fixture(scope="module")
 def photograph() -> Image.Image:
     return Image.open(EXAMPLE).convert("RGB")
-
-
-def _tensor(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
 
 def _psnr(first: Image.Image, second: Image.Image) -> float:
@@ -112,7 +106,7 @@ def test_target_size_is_used_and_never_exceeded(photograph: Image.Image, target:
 def test_same_symbols_with_any_threads_layout_and_batch(
     codec: Nic2026, photograph: Image.Image, one_thread: None
 ) -> None:
-    pictures = torch.cat([_tensor(photograph.crop((x, 64, x + 192, 192))) for x in range(0, 512, 64)])
+    pictures = torch.cat([as_batch(photograph.crop((x, 64, x + 192, 192))) for x in range(0, 512, 64)])
     levels = [8000 * (n + 1) for n in range(8)]
     payloads = codec.encode(pictures, levels)
     recorder = SymbolRecorder(codec)
@@ -130,7 +124,7 @@ def test_same_symbols_with_any_threads_layout_and_batch(
 
 
 def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.Image) -> None:
-    picture = _tensor(photograph.crop((0, 0, 200, 120)))
+    picture = as_batch(photograph.crop((0, 0, 200, 120)))
     sections = codec.symbols(picture, [30_000])[0]
     decoded = SymbolRecorder(codec).symbols(codec.encode(picture, [30_000]), 200, 120)
     with torch.inference_mode():
@@ -143,7 +137,7 @@ def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.I
 
 
 def test_negative_magnitudes_are_refused(codec: Nic2026, photograph: Image.Image) -> None:
-    picture = _tensor(photograph.crop((0, 0, 64, 64)))
+    picture = as_batch(photograph.crop((0, 0, 64, 64)))
     sections = codec.symbols(picture, [30_000])[0]
     sections[4] = sections[4]._replace(symbols=-sections[4].symbols)
     encoder = SymbolEncoder(codec._tables)
@@ -155,7 +149,7 @@ def test_negative_magnitudes_are_refused(codec: Nic2026, photograph: Image.Image
 
 
 def test_grey_and_colour_are_not_decoded_together(codec: Nic2026, photograph: Image.Image) -> None:
-    colour = _tensor(photograph.crop((0, 0, 64, 64)))
+    colour = as_batch(photograph.crop((0, 0, 64, 64)))
     payloads = codec.encode(colour, [30_000]) + codec.encode(colour[:, :1], [30_000])
     assert [codec.decode([payload], 64, 64).shape[1] for payload in payloads] == [3, 1]
     with pytest.raises(DecodeError, match="in one batch"):
@@ -166,7 +160,7 @@ def test_grey_and_colour_are_not_decoded_together(codec: Nic2026, photograph: Im
     "parameters", ["", "0000", "000002", "00000001", "0000010000000000aa", "0000020000000000"]
 )
 def test_damaged_parameters(codec: Nic2026, photograph: Image.Image, parameters: str) -> None:
-    payload = codec.encode(_tensor(photograph.crop((0, 0, 64, 64))), [30_000])[0]
+    payload = codec.encode(as_batch(photograph.crop((0, 0, 64, 64))), [30_000])[0]
     with pytest.raises(DecodeError, match=f"not the parameters {parameters}"):
         codec.decode([payload._replace(parameters=bytes.fromhex(parameters))], 64, 64)
 
@@ -181,7 +175,7 @@ def test_grey_needs_fewer_bytes_than_the_same_in_colour(codec: Nic2026, photogra
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_decodes_the_same_symbols(codec: Nic2026, photograph: Image.Image) -> None:
     other = load_codec(weights_for_saving("nic2026"), "cuda")
-    payload = codec.encode(_tensor(photograph), [30_000])
+    payload = codec.encode(as_batch(photograph), [30_000])
     difference = codec.decode(payload, 768, 512).int() - other.decode(payload, 768, 512).int()
     assert difference.abs().max() <= 1
 
@@ -276,7 +270,7 @@ def test_tuned_for_ssim_files_of_one_size_are_better_in_it_and_worse_in_psnr(pho
 def test_with_masking_errors_move_to_where_the_picture_is_busy(
     codec: Nic2026, photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = _tensor(photograph)
+    picture = as_batch(photograph)
     level = codec.level_of_quality(0.5)
 
     def errors(masking: bool) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -49,13 +49,6 @@ def either(
     """One of the papers' networks or one with a linear path, with either kind of rates."""
     chosen = path_codec if request.param.startswith("path") else codec
     return chosen.with_rates(adaptive=request.param.endswith("adaptive"))
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("name", "maps"), [("toderici2016", False), ("johnston2018", True)])

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from pillow_neural.benchmark.metrics import ms_ssim, psnr
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
 from pillow_neural.networks import search
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
 from pillow_neural.networks.transform_codec import TransformCodec
+from tests.codec_helpers import default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 LEVEL = 30_000
@@ -28,9 +28,7 @@ LEVEL = 30_000
 
 @pytest.fixture(scope="module", params=["psnr", "ssim"])
 def codec(request: pytest.FixtureRequest) -> Nic2026:
-    loaded = load_codec(weights_for_saving("nic2026", request.param), "cpu")
-    assert isinstance(loaded, Nic2026)
-    return loaded
+    return default_codec(request.param)
 
 
 @pytest.fixture(scope="module")
