@@ -23,7 +23,7 @@ from pillow_neural.networks.packing import pack, thaw, unpack
 from pillow_neural.networks.phases import GROUPS, PHASES, group_at, phase_mask
 from pillow_neural.networks.pixel_stage import CELL, PixelStage
 from pillow_neural.networks.prior_layers import MeanPhase
-from pillow_neural.networks.quantise import rate_distortion_round
+from pillow_neural.networks.quantise import other_parity, rate_distortion_round, response
 from pillow_neural.networks.rate import RateCurve, rate_plane
 from pillow_neural.networks.residual import RateResidualBlock
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec, lambda_of_rate, squared_error
@@ -172,6 +172,22 @@ def test_rate_distortion_rounding_trades_bits_for_error() -> None:
     heavy, light = torch.tensor(1e6), torch.tensor(1.0)
     assert rate_distortion_round(residual, heavy, expensive).tolist() == [1, -1, 0, 3]
     assert rate_distortion_round(residual, light, expensive).abs().tolist() == [0, 0, 0, 2]
+
+
+def _mean_response(scale: float, latents: torch.Tensor) -> float:
+    weight = torch.tensor(20.0)
+
+    def bits_of(symbols: torch.Tensor) -> torch.Tensor:
+        return gaussian_bits(symbols, torch.tensor(scale).expand_as(symbols))
+
+    symbols = rate_distortion_round(latents, weight, bits_of)
+    _, costs = other_parity(symbols, latents, weight, bits_of)
+    return response(costs, weight).mean().item()
+
+
+def test_symbols_follow_latents_that_are_spread_evenly_and_no_sure_zeros() -> None:
+    assert _mean_response(20.0, torch.linspace(3.0, 6.0, 301)) == pytest.approx(1, abs=0.02)
+    assert _mean_response(0.1, torch.linspace(-0.2, 0.2, 101)) < 0.01
 
 
 def test_packed_network_computes_the_same_integers() -> None:

@@ -14,15 +14,24 @@ from torch import Tensor
 from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, scale_of_index
 from pillow_neural.networks.integer import restoring_clamp, straight_through
 from pillow_neural.networks.prior import PhasedPrior, Quantised
-from pillow_neural.networks.quantise import other_parity, rate_distortion_round
+from pillow_neural.networks.quantise import (
+    other_parity,
+    rate_distortion_round,
+    response,
+    with_share_of_gradient,
+)
 from pillow_neural.networks.telling import expected_capacities, telling, tells_in_first_phase
 
 
 class PriorOutput(NamedTuple):
-    """Decoded latents [B, C, H, W] in quantisation steps and their estimated bits [B]."""
+    """Decoded latents [B, C, H, W] in quantisation steps and their estimated bits [B].
+
+    `response`: see `pillow_neural.networks.quantise.response`, [B, C, H, W] or 1 for all.
+    """
 
     latents: Tensor
     bits: Tensor
+    response: Tensor
 
 
 def estimate(
@@ -38,8 +47,8 @@ def estimate(
         error_weight: bits that a squared quantisation step of error is worth, [B, C, 1, 1] or [B, C, H, W].
             With it symbols are chosen as the encoder does, the rate is theirs, and they are constants: as
             each is the best choice, what follows from another one is next to nothing. Latents have the
-            gradient of what is decoded. Without it symbols are rounded, straight through, and the rate in
-            training is that of noisy latents.
+            gradient of what is decoded, as far as that follows them. Without it symbols are rounded,
+            straight through, and the rate in training is that of noisy latents.
     """
     hyper = prior.hyper_latents(latents, rate)
     bits = prior.hyper_prior.bits(_noisy(hyper), torch.round(hyper.detach()), rate)
@@ -50,7 +59,7 @@ def estimate(
         else _Choosing(latents, unit, error_weight, prior.hidden_sign_share)
     )
     decoded = prior.walk(hyper, unit, rate, quantiser)
-    return PriorOutput(decoded * unit, bits + quantiser.bits)
+    return PriorOutput(decoded * unit, bits + quantiser.bits, quantiser.response)
 
 
 def _noisy(value: Tensor) -> Tensor:
@@ -69,6 +78,7 @@ class _Rounding:
         self._latents = latents
         self._unit = unit
         self.bits = latents.new_zeros(len(latents))
+        self.response = latents.new_ones(())
 
     def __call__(self, mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
         residual = self._latents / self._unit * mask - mean
@@ -88,6 +98,7 @@ class _Choosing:
         self._hidden_sign_share = hidden_sign_share
         self._tells = tells_in_first_phase(latents.shape[1], latents.device)
         self.bits = latents.new_zeros(len(latents))
+        self.response = torch.zeros_like(latents)
 
     def __call__(self, mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
         places = mask.flatten().nonzero()[:, 0]
@@ -103,21 +114,22 @@ class _Choosing:
         latents, unit, mean, index = own(self._normalised), own(self._unit), own(mean), own(index)
         scale, tellers = _scale(index), own(self._tells) & (index >= 0.5)
         steps = ((latents - mean) * unit).detach()
-        symbols, told = self._chosen(steps, own(self._error_weight), scale.detach(), tellers)
+        symbols, told, followed = self._chosen(steps, own(self._error_weight), scale.detach(), tellers)
+        self.response = self.response + whole(followed)
         self._tells = torch.ones_like(self._tells)
 
         share = scale.detach().square() / (1 + scale.detach().square()) * (symbols != 0)
         by_mean = mean * share
         bits = gaussian_bits(straight_through(-by_mean * unit, symbols), scale).sum(dim=1)
         self.bits = self.bits + bits - told
-        residual = straight_through(latents - by_mean, symbols / unit)
+        residual = straight_through(with_share_of_gradient(latents, followed) - by_mean, symbols / unit)
         return Quantised(whole(symbols), whole(residual))
 
     @torch.no_grad()
     def _chosen(
         self, steps: Tensor, error_weight: Tensor, scale: Tensor, tellers: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The symbols of a phase, [B, N], and how many signs they tell, [B]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The symbols of a phase, [B, N], how many signs they tell, [B], and their response, [B, N]."""
 
         def bits_of(symbols: Tensor) -> Tensor:
             return gaussian_bits(symbols, scale)
@@ -125,4 +137,5 @@ class _Choosing:
         symbols = rate_distortion_round(steps, error_weight, bits_of)
         instead, costs = other_parity(symbols, steps, error_weight, bits_of)
         capacities = expected_capacities(bits_of(torch.zeros_like(scale)), self._hidden_sign_share)
-        return telling(symbols, instead, costs, capacities * tellers)
+        symbols, told = telling(symbols, instead, costs, capacities * tellers)
+        return symbols, told, response(costs, error_weight)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 BitsOf = Callable[[Tensor], Tensor]
 
+CHOICE_WIDTH = 1.5
+"""Bits over which the choice between two symbols counts as undecided."""
+
 
 def rate_distortion_round(residual: Tensor, weight: Tensor, bits_of: BitsOf) -> Tensor:
     """The nearest whole number or the next towards zero, whichever costs less.
@@ -42,3 +45,24 @@ def other_parity(symbols: Tensor, residual: Tensor, weight: Tensor, bits_of: Bit
     shrunk = torch.where(symbols != 0, symbols - sign, grown)
     more, less = cost(grown), cost(shrunk)
     return torch.where(more < less, grown, shrunk), (torch.minimum(more, less) - cost(symbols)).clamp(min=0)
+
+
+def response(costs: Tensor, weight: Tensor) -> Tensor:
+    """How much symbols change with their latents, by change of the latent, elementwise.
+
+    A symbol changes where it and the next best cost the same, and nowhere else. Near there its change is
+    that of a choice at random, by a logistic function of what the other symbol costs more. The mean is 1
+    where latents are spread evenly over a quantisation step, next to 0 where nearly all symbols are zero.
+
+    Args:
+        costs: what the next best symbols cost more, in bits.
+        weight: bits that a squared step of error is worth, broadcast to costs.
+    """
+    undecided = torch.sigmoid(-costs / CHOICE_WIDTH)
+    return 2 * weight * undecided * (1 - undecided) / CHOICE_WIDTH
+
+
+def with_share_of_gradient(value: Tensor, share: Tensor) -> Tensor:
+    """The value, exactly, with its gradient times a share."""
+    fixed = value.detach()
+    return fixed + (value - fixed) * share

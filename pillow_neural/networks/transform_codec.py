@@ -26,6 +26,7 @@ from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
 from pillow_neural.networks.pixel_stage import PixelStage
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.prior_training import PriorOutput, estimate
+from pillow_neural.networks.quantise import with_share_of_gradient
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
 
@@ -192,15 +193,16 @@ class TransformCodec(nn.Module):
         as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding. Then
             the analysis learns to move latents to where the choice, which knows only its own latent's error,
             is best for the whole: bits have the gradient of that error, taken away from the distortion's,
-            and not its value.
+            and not its value. Latents whose symbol is sure are not moved.
         """
         if as_coded:
-            latents, weight, (decoded, bits) = self.as_coded(pixels, rate)
-            known = CURVATURE * (weight * (latents - decoded.detach()).square()).sum(dim=(1, 2, 3))
+            latents, weight, (decoded, bits, response) = self.as_coded(pixels, rate)
+            error = with_share_of_gradient(latents, response) - decoded.detach()
+            known = CURVATURE * (weight * error.square()).sum(dim=(1, 2, 3))
             bits = straight_through(bits + known, bits)
         else:
             latents = self.latents(self.seen(pixels), rate)
-            decoded, bits = estimate(self.prior, latents.detach(), self.unit(rate), rate)
+            decoded, bits, _ = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
     @torch.no_grad()

@@ -29,6 +29,7 @@ SMALLEST_SCALE = 0.5
 CANDIDATES = 3
 PALE_SHARE = 0.5
 PALEST = 0.2
+SUBSAMPLED_SHARE = 0.5
 ALL = slice(None)
 
 
@@ -91,7 +92,8 @@ class CropSampler:
 
     Pictures are drawn by the square root of their area; of a few candidate crops one is drawn by its
     mean absolute gradient, since most training pictures are smoother than what people look at closely.
-    Half of them lose some of their colour, which photographs of today have more of than others.
+    Half of them lose some of their colour, which photographs of today have more of than others; and half of
+    them have their colours at half the resolution, as most photographs come from cameras.
     """
 
     def __init__(self, pictures: Sequence[Picture], crop: int, seed: int) -> None:
@@ -126,7 +128,9 @@ class CropSampler:
             chosen = chosen[:, ::-1]
         if self._random.random() < 0.5:
             chosen = chosen.transpose(1, 0, 2)
-        return self._paled(chosen) if self._random.random() < PALE_SHARE else chosen
+        if self._random.random() < PALE_SHARE:
+            chosen = self._paled(chosen)
+        return subsampled(chosen) if self._random.random() < SUBSAMPLED_SHARE else chosen
 
     def _paled(self, pixels: Pixels) -> Pixels:
         grey = pixels.mean(axis=2, keepdims=True, dtype=np.float32)
@@ -136,6 +140,18 @@ class CropSampler:
     def batch(self, size: int) -> Tensor:
         """uint8 crops [size, 3, crop, crop]."""
         return torch.from_numpy(np.stack([self.crop() for _ in range(size)])).permute(0, 3, 1, 2).contiguous()
+
+
+def subsampled(pixels: Pixels) -> Pixels:
+    """Pixels [H, W, 3] whose Cb and Cr have half the resolution, as in JPEG files of cameras (4:2:0)."""
+    picture = Image.fromarray(pixels).convert("YCbCr")
+    luma, *colours = picture.split()
+    half = ((picture.width + 1) // 2, (picture.height + 1) // 2)
+    smooth = [
+        plane.resize(half, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BILINEAR)
+        for plane in colours
+    ]
+    return np.asarray(Image.merge("YCbCr", (luma, *smooth)).convert("RGB"))
 
 
 def _detail(pixels: Pixels) -> float:

@@ -65,7 +65,7 @@ def measured_errors(network: TransformCodec, sampler: CropSampler) -> tuple[Tens
         for knot in range(knots):
             rate = torch.full((len(batch),), knot / (knots - 1), device=device)
             with torch.no_grad():
-                latents, weight, (decoded, _) = network.as_coded(batch, rate)
+                latents, weight, (decoded, *_) = network.as_coded(batch, rate)
             error = decoded - latents
             errors[knot] += 2 * CURVATURE * (weight * error.square()).sum(dim=(0, 2, 3))
             costs[knot] += (_slope(network, decoded, batch, rate) * error).sum(dim=(0, 2, 3))
