@@ -345,12 +345,13 @@ def test_latents_have_the_gradient_of_what_is_decoded_as_far_as_it_follows_and_n
     monkeypatch.setattr(model, "hyper_latents", lambda latents, rate: torch.zeros(1, SMALL.hyper, 2, 2))
     weight, importance = torch.full((1, 64, 1, 1), 3.0), torch.randn(1, 64, 8, 8)
     unit, rate = torch.ones(1, 64, 1, 1), torch.tensor([0.5])
-    decoded, bits, followed = estimate(model, latents, unit, rate, weight)
+    decoded, bits, followed, change = estimate(model, latents, unit, rate, weight)
     assert 0.1 < (decoded.abs() < 0.5).float().mean() < 0.9
     (gradient,) = torch.autograd.grad((importance * decoded).sum(), latents, retain_graph=True)
     torch.testing.assert_close(gradient, importance * followed)
     assert followed.min() < 0.1
     assert followed.max() > 0.9
+    assert change.abs().unique().tolist() == [1]
     (of_bits,) = torch.autograd.grad(bits.sum(), latents, allow_unused=True)
     assert of_bits is None or not of_bits.any()
 

@@ -26,12 +26,14 @@ from pillow_neural.networks.telling import expected_capacities, telling, tells_i
 class PriorOutput(NamedTuple):
     """Decoded latents [B, C, H, W] in quantisation steps and their estimated bits [B].
 
-    `response`: see `pillow_neural.networks.quantise.response`, [B, C, H, W] or 1 for all.
+    `response`: see `pillow_neural.networks.quantise.response`, [B, C, H, W] or 1 for all. `change`: from the
+    symbols to the next best ones, 1 or -1, [B, C, H, W] or 0 for all.
     """
 
     latents: Tensor
     bits: Tensor
     response: Tensor
+    change: Tensor
 
 
 def estimate(
@@ -59,7 +61,7 @@ def estimate(
         else _Choosing(latents, unit, error_weight, prior.hidden_sign_share)
     )
     decoded = prior.walk(hyper, unit, rate, quantiser)
-    return PriorOutput(decoded * unit, bits + quantiser.bits, quantiser.response)
+    return PriorOutput(decoded * unit, bits + quantiser.bits, quantiser.response, quantiser.change)
 
 
 def _noisy(value: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class _Rounding:
         self._latents = latents
         self._unit = unit
         self.bits = latents.new_zeros(len(latents))
-        self.response = latents.new_ones(())
+        self.response, self.change = latents.new_ones(()), latents.new_zeros(())
 
     def __call__(self, mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
         residual = self._latents / self._unit * mask - mean
@@ -98,7 +100,7 @@ class _Choosing:
         self._hidden_sign_share = hidden_sign_share
         self._tells = tells_in_first_phase(latents.shape[1], latents.device)
         self.bits = latents.new_zeros(len(latents))
-        self.response = torch.zeros_like(latents)
+        self.response, self.change = torch.zeros_like(latents), torch.zeros_like(latents)
 
     def __call__(self, mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
         places = mask.flatten().nonzero()[:, 0]
@@ -114,8 +116,11 @@ class _Choosing:
         latents, unit, mean, index = own(self._normalised), own(self._unit), own(mean), own(index)
         scale, tellers = _scale(index), own(self._tells) & (index >= 0.5)
         steps = ((latents - mean) * unit).detach()
-        symbols, told, followed = self._chosen(steps, own(self._error_weight), scale.detach(), tellers)
+        weight = own(self._error_weight)
+        symbols, instead, costs, told = self._chosen(steps, weight, scale.detach(), tellers)
+        followed = response(costs, weight)
         self.response = self.response + whole(followed)
+        self.change = self.change + whole(instead - symbols)
         self._tells = torch.ones_like(self._tells)
 
         share = scale.detach().square() / (1 + scale.detach().square()) * (symbols != 0)
@@ -128,14 +133,14 @@ class _Choosing:
     @torch.no_grad()
     def _chosen(
         self, steps: Tensor, error_weight: Tensor, scale: Tensor, tellers: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The symbols of a phase, [B, N], how many signs they tell, [B], and their response, [B, N]."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Symbols of a phase, the next best, what these cost more, [B, N], and signs told, [B]."""
 
         def bits_of(symbols: Tensor) -> Tensor:
             return gaussian_bits(symbols, scale)
 
-        symbols = rate_distortion_round(steps, error_weight, bits_of)
-        instead, costs = other_parity(symbols, steps, error_weight, bits_of)
+        best = rate_distortion_round(steps, error_weight, bits_of)
+        instead, costs = other_parity(best, steps, error_weight, bits_of)
         capacities = expected_capacities(bits_of(torch.zeros_like(scale)), self._hidden_sign_share)
-        symbols, told = telling(symbols, instead, costs, capacities * tellers)
-        return symbols, told, response(costs, error_weight)
+        symbols, told = telling(best, instead, costs, capacities * tellers)
+        return symbols, torch.where(symbols == best, instead, best), costs, told

@@ -26,7 +26,6 @@ from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
 from pillow_neural.networks.pixel_stage import PixelStage
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.prior_training import PriorOutput, estimate
-from pillow_neural.networks.quantise import with_share_of_gradient
 from pillow_neural.networks.rate import RateCurve
 from pillow_neural.networks.transform import Analysis, Synthesis
 
@@ -46,6 +45,8 @@ SIMILARITY_UNIT = 50.0
 MEANS_SIDE = 8
 MEANS_VALUE = 0.1
 """What squared errors of means over 8x8 pixels count with MS-SSIM, of what they count without."""
+SLOPE = 1.5
+"""Times lambda, what errors cost in training: what they do between rate positions, as symbols are chosen."""
 CURVATURE = 0.6
 """What errors of latents cost, in units of their weight: 0.45 to 0.75 in PSNR, for what follows the linear
 transform mends some of them, and as much in MS-SSIM with errors weighed by contrast."""
@@ -190,19 +191,20 @@ class TransformCodec(nn.Module):
     def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.
 
-        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding. Then
-            the analysis learns to move latents to where the choice, which knows only its own latent's error,
-            is best for the whole: bits have the gradient of that error, taken away from the distortion's,
-            and not its value. Latents whose symbol is sure are not moved.
+        as_coded: choose symbols as the encoder does, instead of noise for the rate and plain rounding. A
+            latent that moves then changes its symbol where that and the next best cost the same to a choice
+            that knows the error of this latent alone. There the change costs as many bits as it saves of that
+            error, by its value in the choice, and what it does to the distortion: so much gradient latents
+            have, and those whose symbol is sure have none. Where no choice is open bits have no gradient.
         """
         if as_coded:
-            latents, weight, (decoded, bits, response) = self.as_coded(pixels, rate)
-            error = with_share_of_gradient(latents, response) - decoded.detach()
-            known = CURVATURE * (weight * error.square()).sum(dim=(1, 2, 3))
-            bits = straight_through(bits + known, bits)
+            latents, weight, (decoded, bits, response, change) = self.as_coded(pixels, rate)
+            error = (decoded - latents).detach()
+            known = weight * (self.choice_value() * (2 * error + change) - SLOPE * CURVATURE * change)
+            bits = straight_through(bits - (response * known * latents).sum(dim=(1, 2, 3)), bits)
         else:
             latents = self.latents(self.seen(pixels), rate)
-            decoded, bits, _ = estimate(self.prior, latents.detach(), self.unit(rate), rate)
+            decoded, bits, *_ = estimate(self.prior, latents.detach(), self.unit(rate), rate)
         return TrainingOutput(self.finish(self.reconstruct(decoded, rate), rate), bits)
 
     @torch.no_grad()
