@@ -126,6 +126,7 @@ def test_pictures_where_strengths_save_less_than_they_cost_have_none(codec: Nic2
     assert Parameters.of(codec.encode(flat, [20_000])[0]).strengths == ()
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_a_batch_has_the_strengths_of_each_picture(codec: Nic2026, pixels: Tensor) -> None:
     both = torch.cat([pixels, pixels.flip(3)])
     payloads = codec.encode(both, [20_000, 40_000])
@@ -139,6 +140,7 @@ def test_a_batch_has_the_strengths_of_each_picture(codec: Nic2026, pixels: Tenso
         assert difference.count_nonzero() < 0.001 * difference.numel()
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_strips_are_adjusted_as_the_whole(
     codec: Nic2026, pixels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
