@@ -14,12 +14,7 @@ from torch import Tensor
 from pillow_neural.entropy.gaussian import SCALE_COUNT, gaussian_bits, scale_of_index
 from pillow_neural.networks.integer import restoring_clamp, straight_through
 from pillow_neural.networks.prior import PhasedPrior, Quantised
-from pillow_neural.networks.quantise import (
-    other_parity,
-    rate_distortion_round,
-    response,
-    with_share_of_gradient,
-)
+from pillow_neural.networks.quantise import other_parity, rate_distortion_round, response
 from pillow_neural.networks.telling import expected_capacities, telling, tells_in_first_phase
 
 
@@ -127,7 +122,7 @@ class _Choosing:
         by_mean = mean * share
         bits = gaussian_bits(straight_through(-by_mean * unit, symbols), scale).sum(dim=1)
         self.bits = self.bits + bits - told
-        residual = straight_through(with_share_of_gradient(latents, followed) - by_mean, symbols / unit)
+        residual = straight_through(latents * followed - by_mean, symbols / unit)
         return Quantised(whole(symbols), whole(residual))
 
     @torch.no_grad()

@@ -60,9 +60,3 @@ def response(costs: Tensor, weight: Tensor) -> Tensor:
     """
     undecided = torch.sigmoid(-costs / CHOICE_WIDTH)
     return 2 * weight * undecided * (1 - undecided) / CHOICE_WIDTH
-
-
-def with_share_of_gradient(value: Tensor, share: Tensor) -> Tensor:
-    """The value, exactly, with its gradient times a share."""
-    fixed = value.detach()
-    return fixed + (value - fixed) * share
