@@ -23,7 +23,7 @@ from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.container import read_index
 from pillow_neural.entropy import DecodeError, SymbolEncoder
-from pillow_neural.networks import strips
+from pillow_neural.networks import precision, strips
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.phases import phase_mask
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
@@ -121,6 +121,21 @@ def test_same_symbols_with_any_threads_layout_and_batch(
         parameter.data = parameter.data.contiguous()
     contiguous = recorder.symbols(payloads, 192, 128)
     assert all(np.array_equal(a, b) for a, b in zip(contiguous, together, strict=True))
+
+
+@pytest.mark.parametrize("quality", [0.2, 1.2])
+def test_a_file_opens_as_well_with_parts_in_bfloat16(
+    photograph: Image.Image, monkeypatch: pytest.MonkeyPatch, quality: float
+) -> None:
+    picture = photograph.crop((300, 100, 500, 290))
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: False)
+    file = _saved(picture, quality=quality)
+    exact = Image.open(io.BytesIO(file)).convert("RGB")
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    rounded = Image.open(io.BytesIO(file)).convert("RGB")
+    assert rounded != exact
+    assert _psnr(rounded, picture) > _psnr(exact, picture) - 0.01
+    assert _psnr(rounded, exact) > 55
 
 
 def test_what_is_decoded_is_what_was_encoded(codec: Nic2026, photograph: Image.Image) -> None:

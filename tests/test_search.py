@@ -153,6 +153,7 @@ def test_every_effort_costs_each_picture_no_more_than_a_smaller_one(codec: Nic20
     assert (costs[2] < 0.997 * costs[0]).all()
 
 
+@pytest.mark.usefixtures("in_float32")
 @torch.inference_mode()
 def test_a_picture_is_searched_as_if_it_were_alone(codec: Nic2026, pixels: Tensor) -> None:
     """Sums of floats in another order may end in another choice, which costs as much."""

@@ -26,14 +26,13 @@ from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.nic2026_adjustment import strengths_for
+from pillow_neural.codecs.nic2026_places import Places, joined
 from pillow_neural.codecs.nic2026_symbols import (
     Section,
     SymbolChooser,
-    by_picture,
     cells,
     coded_in_phase,
     hyper_tables,
-    placed,
     sign_tables,
     stream_tables,
 )
@@ -168,22 +167,22 @@ class Nic2026:
         rate = self._rate(parameters)
         places = self._chooser.coded_places(height, width, parameters[0].planes)
         hyper = self._hyper_latents(decoders, rate, cells(height, width))
-        coded_by_phase: list[Tensor] = []
+        coded_by_phase: list[Places] = []
         pictures: list[list[Coded]] = [[] for _ in decoders]
 
         def decode(mask: Tensor, index: Tensor) -> Tensor:
             coded = coded_in_phase(mask, places, index)
             coded_by_phase.append(coded)
-            found = by_picture(coded, index[coded].to(torch.uint8))
+            found = coded.by_picture(coded.of(index).to(torch.uint8))
             for decoder, own, (channels, tables) in zip(decoders, pictures, found, strict=True):
                 own.append(Coded(_magnitudes(decoder, tables), tables, channels))
-            return placed(coded, [own[-1].symbols for own in pictures], index)
+            return coded.planes(joined([own[-1].symbols for own in pictures], index))
 
         prior = self._network.prior
         symbols = prior.magnitudes(hyper, rate, self._network.shape.latents, decode).zero_()
         signed = [self._signed(*each) for each in zip(decoders, pictures, strict=True)]
         for coded, phase in zip(coded_by_phase, zip(*signed, strict=True), strict=True):
-            symbols += placed(coded, phase, symbols)
+            symbols += coded.planes(joined(phase, symbols))
         unit = self._network.unit(rate)
         return prior.latents(hyper, symbols, unit, rate) * unit
 
@@ -193,10 +192,10 @@ class Nic2026:
         """Those of a batch, [B, hyper, *size]."""
 
         def decode(mask: Tensor, spread: Spread) -> Tensor:
-            coded = mask.bool().expand_as(spread.location)
-            found = by_picture(coded, hyper_tables(spread, coded))
+            coded = Places.where(mask.bool().expand_as(spread.location))
+            found = coded.by_picture(hyper_tables(spread, coded))
             symbols = [decoder.decode(tables) for decoder, (_, tables) in zip(decoders, found, strict=True)]
-            values = placed(coded, symbols, mask) + spread.whole * mask
+            values = coded.planes(joined(symbols, mask)) + spread.whole * mask
             if values.abs().max() > HYPER_LIMIT:
                 raise DecodeError("hyper-latent out of range")
             return values

@@ -7,7 +7,7 @@ pictures --analysis--> latents --+--> symbols, phase by phase --> cost, derivati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pillow_neural.codecs.nic2026_places import Places, joined
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.hidden_signs import Coded, SignHider, capacities
@@ -152,13 +153,13 @@ class SymbolChooser:
         places = self.coded_places(height, width, planes)
         sections: list[list[Section]] = [[] for _ in picture.hyper]
         hiders = [SignHider(self.capacities, torch.get_num_threads()) for _ in sections]
-        all_symbols, all_indices = torch.zeros_like(latents), torch.zeros_like(latents)
+        all_symbols, all_indices = latents.new_zeros(latents.shape), latents.new_zeros(latents.shape)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = coded_in_phase(mask, places, index)
-            tables = index[coded].long()
-            residual = (latents - mean * picture.unit)[coded].clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            weights = weight.expand_as(index)[coded]
+            tables = coded.of(index).long()
+            residual = coded.of(latents - mean * picture.unit).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+            weights = coded.of(weight)
 
             def bits(symbols: Tensor) -> Tensor:
                 return self._bits(symbols, tables)
@@ -166,14 +167,14 @@ class SymbolChooser:
             best = rate_distortion_round(residual, weights, bits)
             instead, costs = other_parity(best, residual, weights, bits)
             values = (best.int(), instead.int(), costs, tables.to(torch.uint8))
-            pictures = zip(sections, hiders, by_picture(coded, *values), strict=True)
+            pictures = zip(sections, hiders, coded.by_picture(*values), strict=True)
             hidden = []
             for own, hider, (channels, symbols, others, more, numbers) in pictures:
                 hidden.append(hider.hide(Coded(symbols, numbers, channels), others, more))
                 own.append(Section(np.abs(hidden[-1]), numbers))
-            chosen = placed(coded, hidden, index)
+            chosen = coded.planes(joined(hidden, index))
             all_symbols.add_(chosen)
-            all_indices.addcmul_(index, coded)
+            all_indices.add_(coded.planes(coded.of(index)))
             return Quantised(chosen, chosen / picture.unit)
 
         decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
@@ -187,9 +188,9 @@ class SymbolChooser:
         told = [len(own[-1].symbols) for own in choice.sections]
         signed = choice.symbols.count_nonzero(dim=(1, 2, 3))
         bits = (torch.tensor(told, device=self._device) - signed).float()
-        picture, *place = (choice.indices > 0).nonzero(as_tuple=True)
-        found = self._bits(choice.symbols[(picture, *place)], choice.indices[(picture, *place)].long())
-        return bits.index_add_(0, picture, found)
+        coded = Places.where(choice.indices > 0)
+        found = self._bits(coded.of(choice.symbols), coded.of(choice.indices).long())
+        return bits + coded.planes(found).sum(dim=(1, 2, 3))
 
     def _slope(self, picture: Picture, choice: Choice) -> Tensor:
         """Bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
@@ -209,9 +210,9 @@ class SymbolChooser:
         sections: list[list[Section]] = [[] for _ in picture.hyper]
 
         def take(mask: Tensor, spread: Spread) -> Tensor:
-            coded = mask.bool().expand_as(picture.hyper)
-            symbols, tables = (picture.hyper - spread.whole)[coded], hyper_tables(spread, coded)
-            for own, (_, *section) in zip(sections, by_picture(coded, symbols.int(), tables), strict=True):
+            coded = Places.where(mask.bool().expand_as(picture.hyper))
+            values = coded.of(picture.hyper - spread.whole).int(), hyper_tables(spread, coded)
+            for own, (_, *section) in zip(sections, coded.by_picture(*values), strict=True):
                 own.append(Section(*section))
             return picture.hyper * mask
 
@@ -247,9 +248,9 @@ def sign_tables(tables: FrequencyTables, count: int) -> Symbols:
     return np.full(count, len(tables) - 1, np.int32)
 
 
-def hyper_tables(spread: Spread, coded: Tensor) -> Tensor:
+def hyper_tables(spread: Spread, coded: Places) -> Tensor:
     """Table of each hyper-latent that is coded: those of the scale indices come before them."""
-    return (SCALE_COUNT + spread.table[coded]).to(torch.int16)
+    return (SCALE_COUNT + coded.of(spread.table)).to(torch.int16)
 
 
 def cells(height: int, width: int) -> tuple[int, int]:
@@ -257,21 +258,6 @@ def cells(height: int, width: int) -> tuple[int, int]:
     return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
 
 
-def coded_in_phase(mask: Tensor, places: Tensor, index: Tensor) -> Tensor:
-    """Which latents of a phase are in the stream, bool [B, C, H, W]: of these places, and not surely zero."""
-    return mask.bool() & places & (index > 0)
-
-
-def by_picture(coded: Tensor, *values: Tensor) -> Iterator[list[npt.NDArray[Any]]]:
-    """Of what a phase codes, bool [B, C, H, W], channels and values, [N] each, picture by picture."""
-    amounts = coded.sum(dim=(1, 2, 3)).tolist()
-    channels = torch.arange(coded.shape[1], dtype=torch.int16, device=coded.device)
-    channels = channels[:, None, None].expand_as(coded)[coded]
-    parts = zip(*(torch.split(value.cpu(), amounts) for value in (channels, *values)), strict=True)
-    return ([value.numpy() for value in part] for part in parts)
-
-
-def placed(coded: Tensor, values: Sequence[npt.NDArray[Any]], like: Tensor) -> Tensor:
-    """Values of each picture [N] where they are coded, zeros elsewhere, of a type like that: [B, C, H, W]."""
-    whole = torch.zeros(coded.shape, dtype=like.dtype, device=like.device)
-    return whole.masked_scatter_(coded, torch.from_numpy(np.concatenate(values)).to(like))
+def coded_in_phase(mask: Tensor, places: Tensor, index: Tensor) -> Places:
+    """Which latents of a phase are in the stream: of these places, bool [C, H, W], and not surely zero."""
+    return Places.where(mask.bool() & places & (index > 0))

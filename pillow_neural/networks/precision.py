@@ -31,6 +31,6 @@ def _is_made_by_amd() -> bool:
 def small_shares(device: torch.device) -> torch.autocast:
     """Run convolutions on a processor in bfloat16: for networks whose share of a pixel is a few levels.
 
-    What is lost of it is far below a level. Nothing that later symbols depend on may be computed so.
+    What is lost of it is far below a level. Nothing that the entropy coder is told may be computed so.
     """
     return torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu" and multiplies_bfloat16())

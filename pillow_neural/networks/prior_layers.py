@@ -13,6 +13,7 @@ from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.networks.hyper_prior import HYPER_LIMIT, HYPER_UNIT
 from pillow_neural.networks.integer import IntegerConv2d, integer_activation, round_half_up
 from pillow_neural.networks.phases import GROUPS, group_at
+from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.rate import RateCurve, rate_plane
 from pillow_neural.networks.residual import LEAK, RateResidualBlock
 
@@ -120,10 +121,14 @@ class MeanPhase(nn.Module):
         """
         total = self.from_features(features)
         if self.from_context is not None:
-            total = total + self.from_context(decoded * (unit / torch.sqrt(unit.square() + 1)))
+            expected = unit / torch.sqrt(unit.square() + 1)
+            with small_shares(decoded.device):
+                seen = self.from_context(decoded * expected)
+            total = total + seen
         hidden = F.leaky_relu(total, LEAK) * self.hidden_strength(rate)
         if self.block is not None:
-            hidden = self.block(hidden, rate)
+            with small_shares(decoded.device):
+                hidden = self.block(hidden, rate)
         mean: Tensor = self.to_mean(F.leaky_relu(self.mix(hidden), LEAK))
         if self.linear_strength is None:
             return mean
