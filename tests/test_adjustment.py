@@ -16,7 +16,7 @@ from pillow_neural.benchmark.metrics import psnr
 from pillow_neural.codecs import nic2026_adjustment
 from pillow_neural.codecs.nic2026 import Nic2026, Parameters
 from pillow_neural.networks import strips
-from pillow_neural.networks.adjustment import adjusted, fitted, luma, strengths_of, with_colours
+from pillow_neural.networks.adjustment import adjusted, equations, fitted, luma, strengths_of, with_colours
 from tests.codec_helpers import default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
@@ -78,7 +78,8 @@ def test_a_strength_that_was_used_is_found(place: int) -> None:
     strengths = strengths_of(numbers)
     partly = synthesised + (1 + strengths[:, :1, None, None]) * (filtered - synthesised)
     wanted = adjusted(partly + with_colours(change, strengths), strengths)
-    fit = fitted(wanted, synthesised, filtered, filtered + change, margin=4)
+    parts = zip(*(each.split(2) for each in (wanted, synthesised, filtered, filtered + change)), strict=True)
+    fit = fitted(equations(*part, margin=4) for part in parts)
     assert (fit.numbers - numbers).abs().max() <= 1
     inner = (wanted - filtered - change)[:, :, 4:-4, 4:-4]
     assert fit.saved == pytest.approx(inner.square().sum().item(), rel=0.01)
@@ -124,6 +125,15 @@ def test_pictures_where_strengths_save_less_than_they_cost_have_none(codec: Nic2
     assert Parameters.of(codec.encode(small, [40_000])[0]).strengths == ()
     flat = torch.full((1, 3, 128, 128), 90, dtype=torch.uint8)
     assert Parameters.of(codec.encode(flat, [20_000])[0]).strengths == ()
+
+
+def test_a_place_between_others_has_a_say(codec: Nic2026, pixels: Tensor) -> None:
+    """A patch of colour in a grey picture, where nine tiles would not have seen it."""
+    grey = pixels.float().mean(dim=1, keepdim=True).expand_as(pixels).to(torch.uint8)
+    large = torch.cat([torch.cat([grey] * 3, 2)] * 4, 3)
+    large[:, :, 200:400, 292:572] = pixels[..., :280]
+    strengths = [_without(codec, each, 40_000)[2].strengths for each in (pixels[..., :280], large)]
+    np.testing.assert_allclose(strengths[1][1:3], strengths[0][1:3], atol=10)
 
 
 @pytest.mark.usefixtures("in_float32")

@@ -13,6 +13,7 @@ the spirit of the adaptive loop filter of VVC (Tsai et al. 2013), with strengths
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -57,6 +58,18 @@ def adjusted(pixels: Tensor, strengths: Tensor) -> Tensor:
     return torch.addcmul(pixels, smoothing, colours).add_((along * straight).addcmul_(across, diagonal))
 
 
+class Equations(NamedTuple):
+    """Of least squares, sums over samples in float64.
+
+    Attributes:
+        products: of what each strength does, [5, 5].
+        aims: products of that with what is wanted, [5].
+    """
+
+    products: Tensor
+    aims: Tensor
+
+
 class Fit(NamedTuple):
     """Bytes of strengths, whole numbers [5], and the squared error that they save, summed over samples."""
 
@@ -64,8 +77,10 @@ class Fit(NamedTuple):
     saved: float
 
 
-def fitted(wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor, margin: int) -> Fit:
-    """The strengths that bring parts of a picture nearest to what is wanted.
+def equations(
+    wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor, margin: int
+) -> Equations:
+    """Those of some parts of a picture, of the strengths that bring them nearest to what is wanted.
 
     Args:
         wanted: pixels of the picture, [N, P, H, W] in 0..1.
@@ -81,7 +96,12 @@ def fitted(wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor
         return part.expand(-1, wanted.shape[1], -1, -1).flatten().double()
 
     seen = torch.stack([inner(way) for way in ways])
-    products, aims = seen @ seen.T, seen @ inner(wanted - staged)
+    return Equations(seen @ seen.T, seen @ inner(wanted - staged))
+
+
+def fitted(parts: Iterable[Equations]) -> Fit:
+    """The strengths that are best for all parts of a picture together."""
+    products, aims = (torch.stack(values).sum(dim=0) for values in zip(*parts, strict=True))
     ridge = torch.diag(RIDGE * products.diagonal() + torch.finfo(torch.float32).eps)
     exact = torch.linalg.solve(products + ridge, aims).cpu()
     numbers = (exact / torch.tensor(UNITS)).round_().clamp_(-128, 127)
