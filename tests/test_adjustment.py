@@ -103,7 +103,7 @@ def test_files_are_nearer_to_their_pictures_with_strengths(
     codec: Nic2026, pixels: Tensor, planes: int
 ) -> None:
     picture = pixels.float().mean(dim=1, keepdim=True).to(torch.uint8) if planes == 1 else pixels
-    with_them, plain, parameters = _without(codec, picture, 30_000)
+    with_them, plain, parameters = _without(codec, picture, 20_000)
     assert len(parameters.strengths) == 5
     errors = [(each.float() - picture).square().mean().item() for each in (with_them, plain)]
     assert errors[0] < errors[1]

@@ -46,6 +46,7 @@ def _chosen(codec: Nic2026, pixels: Tensor) -> tuple[SymbolChooser, Picture, Cho
     return chooser, picture, chooser._choose(picture, picture.latents, weight)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_means_all_at_once_are_those_of_the_phases(codec: Nic2026, pixels: Tensor) -> None:
     _, picture, choice = _chosen(codec, pixels)
     symbols = choice.symbols
