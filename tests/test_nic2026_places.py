@@ -7,9 +7,10 @@ from pillow_neural.codecs.nic2026_places import Places, joined
 
 
 def test_values_by_picture_return_to_their_places() -> None:
-    chosen = torch.rand(3, 8, 5, 7) < 0.2
+    random = torch.Generator().manual_seed(0)
+    chosen = torch.rand(3, 8, 5, 7, generator=random) < 0.2
     chosen[1] = False
-    values = torch.randint(1, 99, chosen.shape).int()
+    values = torch.randint(1, 99, chosen.shape, generator=random).int()
     places = Places.where(chosen)
     parts = list(places.by_picture(places.of(values)))
     for picture, (channels, own) in enumerate(parts):
@@ -20,8 +21,10 @@ def test_values_by_picture_return_to_their_places() -> None:
 
 
 def test_planes_of_one_value_a_channel_and_of_any_layout() -> None:
-    chosen = torch.rand(2, 4, 6, 3) < 0.5
-    weights, planes = torch.rand(2, 4, 1, 1), torch.rand(chosen.shape).to(memory_format=torch.channels_last)
+    random = torch.Generator().manual_seed(0)
+    chosen = torch.rand(2, 4, 6, 3, generator=random) < 0.5
+    weights = torch.rand(2, 4, 1, 1, generator=random)
+    planes = torch.rand(chosen.shape, generator=random).to(memory_format=torch.channels_last)
     places = Places.where(chosen)
     assert torch.equal(places.of(weights), weights.expand(chosen.shape)[chosen])
     assert torch.equal(places.of(planes), planes[chosen])

@@ -39,10 +39,10 @@ class Places(NamedTuple):
         """Channels and values, [N] each, of picture after picture."""
         batch, channels, height, width = self.shape
         plane = height * width
-        number = (self.numbers // plane % channels).to(torch.int16)
-        starts = torch.arange(1, batch, device=number.device) * (channels * plane)
+        channel = (self.numbers // plane % channels).to(torch.int16)
+        starts = torch.arange(1, batch, device=channel.device) * (channels * plane)
         ends = torch.searchsorted(self.numbers, starts).tolist()
-        parts = zip(*(torch.tensor_split(value.cpu(), ends) for value in (number, *values)), strict=True)
+        parts = zip(*(torch.tensor_split(value.cpu(), ends) for value in (channel, *values)), strict=True)
         return ([value.numpy() for value in part] for part in parts)
 
     def planes(self, values: Tensor) -> Tensor:

@@ -157,7 +157,8 @@ class SymbolChooser:
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
             coded = coded_in_phase(mask, places, index)
-            tables = coded.of(index).long()
+            indices = coded.of(index)
+            tables = indices.long()
             residual = coded.of(latents - mean * picture.unit).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
             weights = coded.of(weight)
 
@@ -174,7 +175,7 @@ class SymbolChooser:
                 own.append(Section(np.abs(hidden[-1]), numbers))
             chosen = coded.planes(joined(hidden, index))
             all_symbols.add_(chosen)
-            all_indices.add_(coded.planes(coded.of(index)))
+            all_indices.add_(coded.planes(indices))
             return Quantised(chosen, chosen / picture.unit)
 
         decoded = self._network.prior.walk(picture.hyper, picture.unit, picture.rate, quantise)
@@ -200,10 +201,11 @@ class SymbolChooser:
         planes, height, width = picture.pixels.shape[1:]
         slope = 2 * picture.weight * (picture.latents - choice.decoded)
         slope *= self.coded_places(height, width, planes)
-        places = choice.symbols != 0
-        symbols, tables = choice.symbols[places], choice.indices[places].long()
-        slope[places] = (self._bits(symbols + 1, tables) - self._bits(symbols - 1, tables)) / 2
-        return slope
+        has_symbol = choice.symbols != 0
+        places = Places.where(has_symbol)
+        symbols, tables = places.of(choice.symbols), places.of(choice.indices).long()
+        rise = (self._bits(symbols + 1, tables) - self._bits(symbols - 1, tables)) / 2
+        return torch.where(has_symbol, places.planes(rise), slope)
 
     def _hyper_sections(self, picture: Picture) -> list[list[Section]]:
         """The hyper-latents of each picture, phase by phase."""
