@@ -180,11 +180,11 @@ def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     outputs, inputs, kernel, _ = weight.shape
     margin = kernel // 2
     batch, _, height, width = features.shape
-    padded = F.pad(features, (margin, margin, margin, margin))
-    products = weight.permute(2, 3, 0, 1).reshape(-1, inputs) @ padded.flatten(2)
-    taps = products.view(batch, kernel, kernel, outputs, *padded.shape[2:])
-    total = bias[:, None, None].repeat(batch, 1, height, width).view(batch, outputs, height, width)
+    padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin))
+    products = padded.reshape(-1, inputs) @ weight.permute(1, 2, 3, 0).reshape(inputs, -1)
+    taps = products.view(*padded.shape[:3], kernel, kernel, outputs)
+    total = bias.repeat(batch, height, width, 1)
     for row in range(kernel):
         for column in range(kernel):
-            total += taps[:, row, column, :, row : row + height, column : column + width]
-    return total
+            total += taps[:, row : row + height, column : column + width, row, column]
+    return total.permute(0, 3, 1, 2)

@@ -119,6 +119,7 @@ class MeanPhase(nn.Module):
             unit: what they were normalised by, in quantisation steps, [B, latents, 1, 1].
             rate: [B].
         """
+        decoded = decoded.contiguous(memory_format=torch.channels_last)
         total = self.from_features(features)
         if self.from_context is not None:
             expected = unit / torch.sqrt(unit.square() + 1)
