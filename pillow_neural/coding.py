@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from pillow_neural.alpha import encode_alpha
-from pillow_neural.codecs import lossless
+from pillow_neural.codecs import avif, lossless
 from pillow_neural.codecs.contract import Codec, Payload
 from pillow_neural.container import DamagedFileError
 from pillow_neural.devices import chosen_threads
@@ -33,8 +33,7 @@ class Planes(NamedTuple):
 def planes_of(prepared: Iterable[Source], grey: bool) -> Iterator[Planes]:
     """Yield the planes of frames, one if a frame is grey and the codec knows that, else three."""
     for im, duration in prepared:
-        alpha = encode_alpha(im.getchannel("A")) if has_alpha(im.mode) else None
-        yield Planes(to_planes(im, grey), im.mode, alpha, duration)
+        yield Planes(to_planes(im, grey), im.mode, _alpha(im), duration)
 
 
 def code(frame: Planes, codec: Codec, level: int, effort: int) -> Coded:
@@ -52,6 +51,21 @@ def code_lossless(source: Source) -> Coded:
         OSError: Pillow was built without WebP.
     """
     return Coded(lossless.encode(source.im), source.im.mode, None, source.duration)
+
+
+def code_avif(source: Source, quality: int, effort: int) -> Coded:
+    """Return a frame coded as AVIF, its alpha beside it.
+
+    Args:
+        source: the frame.
+        quality: 0 to 100, AVIF's.
+        effort: 0 to 9.
+
+    Raises:
+        OSError: Pillow was built without AVIF.
+    """
+    im = source.im
+    return Coded(avif.encode(im, quality, effort), im.mode, _alpha(im), source.duration)
 
 
 @contextmanager
@@ -82,6 +96,11 @@ def decode_colours(codec: Codec, payload: Payload, header: Header, reduction: in
     with decoding(header):
         planes = codec.decode([payload], header.width, header.height, reduction)[0]
     return from_planes(planes, header.mode)
+
+
+def _alpha(im: Image.Image) -> bytes | None:
+    """The chunk of a picture's alpha channel, if it has one."""
+    return encode_alpha(im.getchannel("A")) if has_alpha(im.mode) else None
 
 
 def _cannot_decode(header: Header, error: Exception) -> str:

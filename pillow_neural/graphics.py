@@ -1,4 +1,4 @@
-"""What is drawn and not taken: which pictures may be better off without loss, and what loss costs them.
+"""What is drawn and not taken: which pictures may be better off without a network, and what errors count.
 
 A drawing repeats its pixels exactly, at short distances and at long ones. A photograph does not, even where
 JPEG made its 8x8 blocks flat.
@@ -26,7 +26,7 @@ _BAND = 2**20
 
 
 def looks_like_graphics(im: Image.Image) -> bool:
-    """Tell whether a picture of a coded mode (L, LA, RGB, RGBA) should be tried without loss as well.
+    """Tell whether a picture of a coded mode (L, LA, RGB, RGBA) should be tried without a network as well.
 
     So are those of at most 64x64 pixels and, going by 64 lines of the others, those with few colours or with
     pixels that mostly equal the ones beside them and 16 further. Of 24 photographs (Kodak) as they are, in

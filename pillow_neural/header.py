@@ -16,12 +16,18 @@ _MAX_SIDE = 2**24 - 1
 _WEIGHTS_ID_BYTES = 8
 
 LOSSLESS_CODEC = "lossless"
-"""The one codec that takes and gives whole pictures, without weights and torch: `codecs.lossless`."""
+"""The codec that takes and gives whole pictures, alpha included: `codecs.lossless`."""
+
+AVIF_CODEC = "avif"
+"""What graphics fall back to where errors may remain: `codecs.avif`."""
+
+WITHOUT_WEIGHTS = (LOSSLESS_CODEC, AVIF_CODEC)
+"""Codecs that are no networks, and need no torch."""
 
 NO_WEIGHTS = bytes(_WEIGHTS_ID_BYTES)
-"""Its weights id in a `Header`; files of this codec leave it out."""
+"""Their weights id in a `Header`; files of these codecs leave it out."""
 
-_NUMBERED_CODECS = {1: LOSSLESS_CODEC, 2: "nic2026"}
+_NUMBERED_CODECS = {1: LOSSLESS_CODEC, 2: "nic2026", 3: AVIF_CODEC}
 """Codecs that files name by a number, to be short."""
 
 _NUMBER_OF_CODEC = {name: number for number, name in _NUMBERED_CODECS.items()}
@@ -37,7 +43,7 @@ class Header(NamedTuple):
         width, height: picture size in pixels, each 1 to 2**24 - 1.
         mode: one of `MODES`.
         codec: codec name, 1 to 32 characters of `[a-z0-9_-]`.
-        weights: first 8 bytes of the SHA-256 of the weights file; `NO_WEIGHTS` of the codec that has none.
+        weights: first 8 bytes of the SHA-256 of the weights file; `NO_WEIGHTS` of the codecs that have none.
         parameters: 0 to 255 bytes whose meaning is private to the codec; those of the first frame.
     """
 
@@ -58,8 +64,8 @@ class Header(NamedTuple):
             raise ValueError(f"codec name {self.codec!r} is not 1 to 32 characters of a-z, 0-9, _ and -")
         if len(self.weights) != _WEIGHTS_ID_BYTES:
             raise ValueError(f"the weights id has {len(self.weights)} bytes, not {_WEIGHTS_ID_BYTES}")
-        if self.codec == LOSSLESS_CODEC and self.weights != NO_WEIGHTS:
-            raise ValueError(f"the codec {LOSSLESS_CODEC} has no weights id")
+        if self.codec in WITHOUT_WEIGHTS and self.weights != NO_WEIGHTS:
+            raise ValueError(f"the codec {self.codec} has no weights id")
         if len(self.parameters) > 255:
             raise ValueError(f"{len(self.parameters)} bytes of codec parameters are more than 255")
 
@@ -76,7 +82,7 @@ def header_bytes(header: Header) -> bytes:
     fields = [
         bytes([len(MODES) * number + MODES.index(header.mode)]),
         b"" if number else bytes([len(name)]) + name,
-        b"" if header.codec == LOSSLESS_CODEC else header.weights,
+        b"" if header.codec in WITHOUT_WEIGHTS else header.weights,
         varint(header.width),
         varint(header.height),
         bytes([len(header.parameters)]),
@@ -99,7 +105,7 @@ def read_header(fields: BinaryIO) -> Header:
     header = Header(
         mode=MODES[mode],
         codec=codec,
-        weights=NO_WEIGHTS if codec == LOSSLESS_CODEC else read_exactly(fields, _WEIGHTS_ID_BYTES),
+        weights=NO_WEIGHTS if codec in WITHOUT_WEIGHTS else read_exactly(fields, _WEIGHTS_ID_BYTES),
         width=read_varint(fields),
         height=read_varint(fields),
         parameters=read_short(fields),

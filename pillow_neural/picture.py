@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import BinaryIO, cast
 
@@ -10,15 +12,16 @@ from PIL import Image
 
 from pillow_neural import container
 from pillow_neural.alpha import decode_alpha
-from pillow_neural.codecs import loading, lossless
+from pillow_neural.codecs import avif, loading, lossless
 from pillow_neural.codecs.contract import REDUCTIONS, Codec, Payload, WeighsErrors
 from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info
 from pillow_neural.coding import Planes, code, code_lossless, decode_colours, planes_of
 from pillow_neural.container import Chunk, ChunkEntry, DamagedFileError, Frame, Index
 from pillow_neural.devices import device
+from pillow_neural.fallback import Fallback, is_wanted
 from pillow_neural.frames import Source, file_of, metadata_chunks, opaque, sources
-from pillow_neural.graphics import looks_like_graphics, visible_squared_error
-from pillow_neural.header import LOSSLESS_CODEC, NO_WEIGHTS, Header
+from pillow_neural.graphics import visible_squared_error
+from pillow_neural.header import AVIF_CODEC, LOSSLESS_CODEC, NO_WEIGHTS, Header
 from pillow_neural.layers import check_layers, layer_count, read_payload
 from pillow_neural.modes import has_alpha
 from pillow_neural.rate_control import largest_within
@@ -48,8 +51,9 @@ def encode_frames(frames: Iterable[Image.Image], options: SaveOptions) -> bytes:
     the next is asked for; only for `options.target_size`, the limit of the whole file, all are kept, and
     coded at the rate level that fits all of them.
 
-    Where no codec is asked for, a single picture that looks like graphics becomes lossless if that fits the
-    target size or, without one, costs less: bits, and errors as the default codec weighs them against bits.
+    Where no codec is asked for, a single picture that looks like graphics becomes lossless or AVIF if that
+    costs less: bits, and errors as the default codec weighs them against bits. For a target size it becomes
+    lossless if that fits, else AVIF if that has smaller errors.
 
     Raises:
         ValueError, OSError: as `encode_picture` does.
@@ -99,8 +103,8 @@ def decode_picture(
             of a progressive codec the layers before the first damaged one, if there is one.
 
     Raises:
-        OSError: the file is damaged or truncated, its weights are not available, or it is lossless and Pillow
-            has no WebP.
+        OSError: the file is damaged or truncated, its weights are not available, or Pillow lacks the WebP of
+            a lossless or the AVIF of an AVIF picture.
         ValueError: no such reduction or number of layers, or the device chosen for codecs does not exist.
         IndexError: no such frame.
     """
@@ -112,7 +116,7 @@ def decode_picture(
     if header.codec == LOSSLESS_CODEC:
         picture = _decode_lossless(fp, header, chunks, start, tolerant)
         return picture if reduction == 1 else picture.reduce(reduction)
-    entry = loading.weights_for_opening(header.codec, header.weights)
+    decode = _decoder_of_colours(header)
     try:
         alpha = _read_alpha(fp, header, chunks.alpha, start)
     except DamagedFileError:
@@ -123,8 +127,7 @@ def decode_picture(
     at_once = reduction if alpha is None or alpha.getextrema() == (255, 255) else 1
     try:
         payload = read_payload(fp, header, chunks, start, layers, tolerant)
-        codec = loading.load_codec(entry, device())
-        picture = decode_colours(codec, payload, header, at_once)
+        picture = decode(payload, at_once)
     except DamagedFileError:
         if not tolerant:
             raise
@@ -140,12 +143,10 @@ def _at_quality(
     level = codec.level_of_quality(options.quality)
     coded = [code(frame, codec, level, options.effort) for frame in frames]
     data = file_of(header, coded, options)
-    trial = _lossless_trial(options, first, codec, header) if len(coded) == 1 else None
-    if trial is None:
+    if len(coded) > 1 or not is_wanted(first.im, codec, options):
         return data
-    more_bits = 8 * (len(trial) - len(data))
-    pays = more_bits <= 0 or more_bits < _worth_of_errors(first.im, coded[0].payload, codec, level, header)
-    return trial if pays else data
+    fallback = Fallback(first, header, options, partial(_squared_error, first.im))
+    return fallback.cheapest(data, cast(WeighsErrors, codec).error_weight(level))
 
 
 def _within(
@@ -156,9 +157,12 @@ def _within(
     codec: Codec,
     header: Header,
 ) -> bytes:
-    trial = _lossless_trial(options, first, codec, header) if len(frames) == 1 else None
-    if trial is not None and len(trial) <= limit:
-        return trial
+    fallback = None
+    if len(frames) == 1 and is_wanted(first.im, codec, options):
+        fallback = Fallback(first, header, options, partial(_squared_error, first.im))
+        exact = fallback.lossless()
+        if exact is not None and len(exact) <= limit:
+            return exact
 
     def file_at(level: int) -> bytes:
         return file_of(header, [code(frame, codec, level, options.effort) for frame in frames], options)
@@ -166,22 +170,30 @@ def _within(
     beside = metadata_chunks(options) + [Chunk("ALPH", f.alpha) for f in frames if f.alpha is not None]
     rest = limit - sum(len(chunk.data) for chunk in beside)
     guess = min(max(8 * rest / (header.width * header.height * len(frames)), MIN_QUALITY), MAX_QUALITY)
-    return largest_within(file_at, limit, codec.level_of_quality(guess))
+    data = largest_within(file_at, limit, codec.level_of_quality(guess))
+    return fallback.better_within(data, limit) if fallback else data
 
 
-def _lossless_trial(options: SaveOptions, source: Source, codec: Codec, header: Header) -> bytes | None:
-    """The lossless file of a single picture, if it should be compared with what this codec makes of it."""
-    comparable = options.codec is None and isinstance(codec, WeighsErrors)
-    if not (comparable and lossless.can_encode(source.im) and looks_like_graphics(source.im)):
-        return None
-    header = header._replace(codec=LOSSLESS_CODEC, weights=NO_WEIGHTS)
-    return file_of(header, [code_lossless(source)], options)
+def _squared_error(im: Image.Image, data: bytes) -> float:
+    """What a file of one picture has of it; see `visible_squared_error`."""
+    file = io.BytesIO(data)
+    return visible_squared_error(im, decode_picture(file, container.read_index(file)))
 
 
-def _worth_of_errors(im: Image.Image, payload: Payload, codec: Codec, level: int, header: Header) -> float:
-    """In bits, to this codec at this rate level, what the errors of a coded picture are worth."""
-    decoded = decode_colours(codec, payload, header, reduction=1)
-    return cast(WeighsErrors, codec).error_weight(level) * visible_squared_error(im, decoded)
+def _decoder_of_colours(header: Header) -> Callable[[Payload, int], Image.Image]:
+    """What makes mode L or RGB of a payload and a reduction.
+
+    Raises:
+        OSError: the weights are not available.
+    """
+    if header.codec == AVIF_CODEC:
+        return lambda payload, reduction: avif.decode(payload, *header[:3]).reduce(reduction)
+    entry = loading.weights_for_opening(header.codec, header.weights)
+
+    def decode(payload: Payload, reduction: int) -> Image.Image:
+        return decode_colours(loading.load_codec(entry, device()), payload, header, reduction)
+
+    return decode
 
 
 def _read_alpha(fp: BinaryIO, header: Header, entry: ChunkEntry | None, start: int) -> Image.Image | None:

@@ -29,11 +29,12 @@ class SaveOptions:
     Attributes:
         quality: nominal bits per pixel of a photograph, 0.05 to 2.0.
         target_size: the most bytes that the whole file may have; when given, it decides instead of `quality`.
-        codec: a registered codec name; None for the default codec or, where that costs less, "lossless". Of
-            "lossless", which excludes `target_size`, `quality` is not used.
+        codec: a registered codec name; None for the default codec or, where that costs less, "lossless" or
+            AVIF, which has no name here. Of "lossless", which excludes `target_size`, `quality` is not used.
         tune: what the codec's weights are best in, "psnr" or "ssim" of the default codec; None for its own.
         effort: 0, fast, to 9, best: how much the default codec looks for symbols that cost less, once for
-            every two, each time about three times as long as saving without. The other codecs do not search.
+            every two, each time about three times as long as saving without. From 5 up AVIF is coded more
+            thoroughly. The other codecs do not search.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.

@@ -23,8 +23,11 @@ import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural import container
 from pillow_neural.binary import read_varint
 from pillow_neural.codecs.registry import codecs
+from pillow_neural.coding import code_avif
 from pillow_neural.container import Chunk
-from pillow_neural.header import LOSSLESS_CODEC
+from pillow_neural.frames import Source, file_of
+from pillow_neural.header import AVIF_CODEC, LOSSLESS_CODEC, NO_WEIGHTS, Header
+from pillow_neural.settings import SaveOptions
 from pillow_neural.weights import default_entry
 
 ALLOWED = (SyntaxError, OSError, Image.DecompressionBombError)
@@ -68,7 +71,9 @@ _RECIPES = {
 _CODECS = [codec.name for codec in codecs() if default_entry(codec.name) or codec.name == LOSSLESS_CODEC]
 
 KINDS = [(codec, name) for codec in _CODECS for name in _RECIPES]
-"""Stills of every mode, metadata, and animations, of every codec that can save: arguments of `kind`."""
+KINDS += [(AVIF_CODEC, mode) for mode in ("L", "LA", "RGB", "RGBA")]
+"""Stills of every mode, metadata, and animations, of every codec that can save, and stills as AVIF: arguments
+of `kind`."""
 
 
 @cache
@@ -76,11 +81,16 @@ def kind(codec: str, name: str) -> Kind:
     """Make the file of a kind."""
     mode, count, keywords = _RECIPES[name]
     first, *others = (_picture(mode, number) for number in range(count))
-    out = io.BytesIO()
-    first.save(out, "NIC", save_all=count > 1, append_images=others, codec=codec, **keywords)
-    pixels = open_fully(out.getvalue()).pixels
+    if codec == AVIF_CODEC:
+        header = Header(*first.size, mode, AVIF_CODEC, NO_WEIGHTS, b"")
+        data = file_of(header, [code_avif(Source(first, 0), 80, 0)], SaveOptions())
+    else:
+        out = io.BytesIO()
+        first.save(out, "NIC", save_all=count > 1, append_images=others, codec=codec, **keywords)
+        data = out.getvalue()
+    pixels = open_fully(data).pixels
     assert pixels is not None
-    return Kind(f"{codec} {name}", out.getvalue(), pixels)
+    return Kind(f"{codec} {name}", data, pixels)
 
 
 def _picture(mode: str, number: int) -> Image.Image:

@@ -209,7 +209,7 @@ def test_other_files_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (body_with(first=12), "codec number 3 is unknown"),
+        (body_with(first=16), "codec number 4 is unknown"),
         (body_with(codec=b"nic2026"), "nic2026 is named instead of numbered"),
         (body_with(count=b"\x01", table=b"\x01DATA" + bytes(4)), "a chunk is named DATA"),
         (body_with(width=b"\x00"), "size 0x1"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from pillow_neural.codecs.registry import DEFAULT_CODEC
-from pillow_neural.header import LOSSLESS_CODEC
+from pillow_neural.header import AVIF_CODEC, LOSSLESS_CODEC
 from tests.fuzz import ALLOWED, KINDS, Damage, Kind, damaged, forged, kind, outcomes
 
 DAMAGED_STILLS = 10_000
@@ -21,7 +21,7 @@ OPENING_BYTES = 2**20
 SLOW_SHARE = 5
 """Codecs of papers take longer to decode and share the container: one in so many mutations is theirs."""
 
-FAST = (DEFAULT_CODEC, LOSSLESS_CODEC)
+FAST = (DEFAULT_CODEC, LOSSLESS_CODEC, AVIF_CODEC)
 
 
 @pytest.fixture(params=KINDS, ids=" ".join)

@@ -89,19 +89,26 @@ def test_the_set_is_the_same_each_time() -> None:
 
 def test_the_benchmark_compares_with_webp_and_avif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photograph = SET["page with photograph"].crop((250, 200, 350, 280))
-    monkeypatch.setattr(
-        benchmark, "graphics_set", lambda path: {"icon 64": SET["icon 64"], "photograph": photograph}
-    )
+    pictures = {
+        "icon 64": SET["icon 64"],
+        "photograph": photograph,
+        "window": SET["window"].crop((0, 0, 90, 70)),
+    }
+    monkeypatch.setattr(benchmark, "graphics_set", lambda path: pictures)
     assert benchmark.main(["graphics", "-o", str(tmp_path / "out"), "--photograph", str(EXAMPLE)]) == 0
     results = json.loads((tmp_path / "out" / "graphics.json").read_text())
-    icon, photo = results["drawings"]
+    icon, photo, window = results["drawings"]
     assert (icon["width"], icon["height"], icon["mode"]) == (64, 64, "RGBA")
     best = icon["saved"][-1]
-    assert (best["codec"], best["psnr"]) == ("lossless", None)
+    assert best["codec"] == "avif"
+    assert 30 < best["psnr"] < 50
+    assert {(saved["codec"], saved["psnr"]) for saved in window["saved"]} == {("lossless", None)}
     assert all(saved["codec"] == "nic2026" and 20 < saved["psnr"] < 45 for saved in photo["saved"])
     assert all(saved["bytes"] < photo["webp_bytes"] for saved in photo["saved"])
     assert all(saved["avif_bytes"] >= saved["bytes"] for saved in photo["saved"])
     report = (tmp_path / "out" / "graphics.md").read_text()
     assert best["bytes"] <= icon["webp_bytes"]
-    assert "Larger than lossless WebP: 0." in report
+    codecs = [saved["codec"] for each in results["drawings"] for saved in each["saved"]]
+    kept = f"{codecs.count('lossless')} are lossless and {codecs.count('avif')} AVIF"
+    assert f"Of 9 files {kept}. Larger than lossless WebP: 0." in report
     assert "| photograph | 100x80 | 0.25 | nic2026 |" in report

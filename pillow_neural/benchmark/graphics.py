@@ -7,6 +7,7 @@ better than Pillow's default.
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,7 +23,7 @@ from pillow_neural.benchmark.metrics import psnr
 from pillow_neural.benchmark.report import markdown_table
 from pillow_neural.benchmark.results import Environment, describe_environment
 from pillow_neural.container import read_index
-from pillow_neural.header import LOSSLESS_CODEC
+from pillow_neural.header import AVIF_CODEC, LOSSLESS_CODEC
 
 QUALITIES = (0.25, 0.5, 1.0)
 _AVIF = {"speed": 4, "subsampling": "4:4:4"}
@@ -119,7 +120,7 @@ def _on_white(im: Image.Image) -> Image.Image:
 def _report(results: GraphicsResults) -> str:
     header = ["picture", "size", "quality", "codec", "bytes", "PSNR", "lossless WebP", "AVIF", "its PSNR"]
     saved = [(drawing, each) for drawing in results.drawings for each in drawing.saved]
-    lossless = sum(each.codec == LOSSLESS_CODEC for _, each in saved)
+    codecs = Counter(each.codec for _, each in saved)
     larger = [(drawing, each) for drawing, each in saved if each.bytes > drawing.webp_bytes]
     lines = [
         "# Screenshots, drawings, icons and other graphics",
@@ -130,7 +131,8 @@ def _report(results: GraphicsResults) -> str:
         "",
         *markdown_table(header, [_row(drawing, each) for drawing, each in saved], texts=1),
         "",
-        f"Lossless was chosen in {lossless} of {len(saved)} cases. Larger than lossless WebP: {len(larger)}.",
+        f"Of {len(saved)} files {codecs[LOSSLESS_CODEC]} are lossless and {codecs[AVIF_CODEC]} AVIF. "
+        f"Larger than lossless WebP: {len(larger)}.",
         "",
         *(f"- {drawing.name} at {each.quality}: {_excess(drawing, each)}" for drawing, each in larger),
         *([""] if larger else []),

@@ -68,7 +68,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         "--codec",
         choices=[codec.name for codec in codecs()],
         help=f"default: {DEFAULT_CODEC} or, where a picture looks like graphics and costs less so, "
-        f"{LOSSLESS_CODEC}",
+        f"{LOSSLESS_CODEC} or AVIF",
     )
     command.add_argument(
         "--tune",

@@ -30,7 +30,7 @@ from pillow_neural.cli.reasons import verdict
 from pillow_neural.cli.workers import check_device
 from pillow_neural.codecs.registry import codecs_with_maps
 from pillow_neural.container import METADATA
-from pillow_neural.header import LOSSLESS_CODEC
+from pillow_neural.header import WITHOUT_WEIGHTS
 from pillow_neural.layers import layer_sizes, whole_layers
 from pillow_neural.timing import read_timing
 
@@ -198,7 +198,7 @@ def _as_text(description: dict[str, Any]) -> str:
 
 
 def _weights(description: dict[str, Any]) -> str:
-    return "none" if description["codec"] == LOSSLESS_CODEC else str(description["weights"])
+    return "none" if description["codec"] in WITHOUT_WEIGHTS else str(description["weights"])
 
 
 def _checksums(description: dict[str, Any]) -> str:

@@ -119,7 +119,7 @@ class MapsImportance(Protocol):
 
 @runtime_checkable
 class WeighsErrors(Protocol):
-    """What a codec that can be compared with lossless coding offers beside `Codec`."""
+    """What a codec that can be compared with coding without a network offers beside `Codec`."""
 
     def error_weight(self, level: int) -> float:
         """Bits that one squared level of error, of 0..255, in one of R, G and B of one pixel is worth.
