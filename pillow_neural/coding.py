@@ -47,7 +47,7 @@ def code_lossless(source: Source) -> Coded:
     """Return a frame coded without loss.
 
     Raises:
-        ValueError: a side is longer than `lossless.MAX_SIDE`.
+        ValueError: a side is longer than `whole.MAX_SIDE`.
         OSError: Pillow was built without WebP.
     """
     return Coded(lossless.encode(source.im), source.im.mode, None, source.duration)

@@ -187,7 +187,9 @@ def _decoder_of_colours(header: Header) -> Callable[[Payload, int], Image.Image]
         OSError: the weights are not available.
     """
     if header.codec == AVIF_CODEC:
-        return lambda payload, reduction: avif.decode(payload, *header[:3]).reduce(reduction)
+        return lambda payload, reduction: avif.decode(
+            payload, header.width, header.height, header.mode
+        ).reduce(reduction)
     entry = loading.weights_for_opening(header.codec, header.weights)
 
     def decode(payload: Payload, reduction: int) -> Image.Image:

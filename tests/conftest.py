@@ -1,3 +1,4 @@
+import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -69,6 +70,20 @@ def fake_codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
     monkeypatch.setattr(loading, "weights_for_opening", opening)
     monkeypatch.setattr(loading, "load_codec", lambda entry, device: codec)
     return codec
+
+
+def saved(im: Image.Image, **keywords: object) -> bytes:
+    """The .nic file of a picture."""
+    out = io.BytesIO()
+    im.save(out, "NIC", **keywords)
+    return out.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """The picture of a .nic file, decoded."""
+    im = Image.open(io.BytesIO(data), formats=["NIC"])
+    im.load()
+    return im
 
 
 def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image:

@@ -22,7 +22,7 @@ from pillow_neural.graphics import visible_squared_error
 from pillow_neural.header import AVIF_CODEC, NO_WEIGHTS, Header
 from pillow_neural.settings import SaveOptions
 from tests.codec_helpers import default_codec
-from tests.conftest import picture
+from tests.conftest import opened, picture, saved
 
 SET = graphics_set(Path(__file__).parents[1] / "examples" / "kodim23.png")
 PAGE = SET["page with photograph"].crop((400, 200, 800, 600))
@@ -38,18 +38,6 @@ def avif_file(im: Image.Image, quality: int = 90, **options: object) -> bytes:
 def with_chunks(*chunks: Chunk, size: tuple[int, int] = (40, 30), mode: str = "RGB", **more: bytes) -> bytes:
     header = Header(*size, mode, AVIF_CODEC, NO_WEIGHTS, b"")._replace(**more)  # type: ignore[arg-type]
     return container.write(header, chunks)
-
-
-def saved(im: Image.Image, **keywords: object) -> bytes:
-    out = io.BytesIO()
-    im.save(out, "NIC", **keywords)
-    return out.getvalue()
-
-
-def opened(data: bytes) -> Image.Image:
-    im = Image.open(io.BytesIO(data), formats=["NIC"])
-    im.load()
-    return im
 
 
 def codec_of(data: bytes) -> str:

@@ -20,23 +20,11 @@ from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.container import Chunk, DamagedFileError
 from pillow_neural.header import Header
-from tests.conftest import FakeCodec, picture
+from tests.conftest import FakeCodec, opened, picture, saved
 
 Maker = Callable[..., Image.Image]
 
 NO_WEIGHTS = bytes(8)
-
-
-def saved(im: Image.Image, **keywords: object) -> bytes:
-    out = io.BytesIO()
-    im.save(out, "NIC", **keywords)
-    return out.getvalue()
-
-
-def opened(data: bytes) -> Image.Image:
-    im = Image.open(io.BytesIO(data), formats=["NIC"])
-    im.load()
-    return im
 
 
 def visible(mode: str, width: int = 40, height: int = 30) -> Image.Image:

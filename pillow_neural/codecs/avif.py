@@ -14,10 +14,8 @@ import math
 from PIL import Image, features
 
 from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.whole import MAX_SIDE, only_section
 from pillow_neural.container import DamagedFileError
-
-MAX_SIDE = 16_383
-"""The longest side that is written and read, in pixels."""
 
 _SPEED, _THOROUGH_SPEED = 6, 4
 """Of 0, thorough, to 10, fast. 6 is Pillow's default. 4 takes four to six times as long; in four drawings
@@ -84,12 +82,9 @@ def decode(payload: Payload, width: int, height: int, mode: str) -> Image.Image:
     _check_available()
     from PIL.AvifImagePlugin import AvifImageFile
 
-    if payload.parameters or len(payload.sections) != 1:
-        raise DamagedFileError("an AVIF picture has exactly one DATA section, and no parameters")
-    if max(width, height) > MAX_SIDE:
-        raise DamagedFileError(f"an AVIF picture has at most {MAX_SIDE} pixels a side")
+    section = only_section(payload, width, height, "an AVIF")
     try:
-        with AvifImageFile(io.BytesIO(payload.sections[0])) as opened:
+        with AvifImageFile(io.BytesIO(section)) as opened:
             if opened.size != (width, height):
                 raise DamagedFileError(f"the AVIF picture has {opened.width}x{opened.height} pixels")
             opened.load()

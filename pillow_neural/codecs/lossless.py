@@ -16,11 +16,9 @@ from PIL import Image, features
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.whole import MAX_SIDE, only_section
 from pillow_neural.container import DamagedFileError
 from pillow_neural.modes import has_alpha
-
-MAX_SIDE = 16_383
-"""The longest side that a VP8L bitstream can have, in pixels."""
 
 _RIFF, _CHUNK = b"RIFF", b"WEBPVP8L"
 _WRAPPING = 20
@@ -73,11 +71,8 @@ def decode(payload: Payload, width: int, height: int, mode: str) -> Image.Image:
         OSError: Pillow was built without WebP.
     """
     _check_available()
-    if payload.parameters or len(payload.sections) != 1:
-        raise DamagedFileError("a lossless picture has exactly one DATA section, and no parameters")
-    if max(width, height) > MAX_SIDE:
-        raise DamagedFileError(f"a lossless picture has at most {MAX_SIDE} pixels a side")
-    stream = _stream_header(width, height, has_alpha(mode)) + payload.sections[0]
+    section = only_section(payload, width, height, "a lossless")
+    stream = _stream_header(width, height, has_alpha(mode)) + section
     try:
         with WebPImageFile(io.BytesIO(_wrapped(stream))) as opened:
             opened.load()
