@@ -20,6 +20,7 @@ from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.entropy.symbols import SymbolDecoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.modes import to_planes
+from pillow_neural.settings import DEFAULT_EFFORT
 from pillow_neural.weights import locate
 from tests.codec_helpers import SymbolRecorder
 
@@ -212,7 +213,7 @@ def test_second_decoder_finds_the_same_symbols(
     codec = load_codec(entry, "cpu")
     assert isinstance(codec, Nic2026)
     planes = to_planes(picture, grey=True)
-    payloads = codec.encode(planes, [codec.level_of_quality(quality)])
+    payloads = codec.encode(planes, [codec.level_of_quality(quality)], DEFAULT_EFFORT)
     expected = SymbolRecorder(codec).symbols(payloads, *picture.size)
     for symbols, recorded in zip(decoded, expected, strict=True):
         assert np.array_equal(symbols, recorded[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from pillow_neural.entropy.gaussian import gaussian_bits, index_of_scale, logistic_bits, scale_of_index
-from pillow_neural.networks import transform_codec
+from pillow_neural.networks import integer, precision, transform_codec
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import (
     ACTIVATION_LIMIT,
@@ -64,15 +65,19 @@ def test_linear_prediction_fills_exactly_the_latents_of_its_phase() -> None:
 
 def _integer_inputs(channels: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, ACTIVATION_LIMIT + 1, (2, channels, 9, 7), generator=generator).float()
+    shape = (2, channels, 9, 7)
+    return torch.randint(-ACTIVATION_LIMIT, ACTIVATION_LIMIT + 1, shape, generator=generator).float()
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_integer_convolution_equals_integer_arithmetic(kernel: int) -> None:
+def test_integer_convolution_equals_integer_arithmetic(kernel: int, frozen: bool) -> None:
     torch.manual_seed(0)
     layer = IntegerConv2d(24, 10, kernel)
     torch.nn.init.normal_(layer.bias)
     weight, bias, shift = layer.integers()
+    if frozen:
+        layer.freeze(weight, bias, shift)
     inputs = _integer_inputs(24)
     expected = F.conv2d(inputs.double(), weight.double(), bias.double(), padding=kernel // 2)
     with torch.no_grad():
@@ -92,6 +97,43 @@ def test_integer_convolution_is_the_same_in_every_layout_and_after_freezing() ->
         frozen = IntegerConv2d(24, 10, 3)
         frozen.freeze(*layer.integers())
         assert torch.equal(frozen(inputs), expected)
+
+
+def test_products_of_bytes_are_those_of_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of layers as frozen, with all that there can be in an activation."""
+    torch.manual_seed(0)
+    for kernel in (1, 3):
+        layer = IntegerConv2d(130, 33, kernel)
+        layer.freeze(*layer.integers())
+        inputs = _integer_inputs(130)
+        found = []
+        for bytes_are_exact in (False, precision.multiplies_bytes()):
+            monkeypatch.setattr(integer, "multiplies_bytes", lambda exact=bytes_are_exact: exact)
+            with torch.no_grad():
+                found.append(layer(inputs))
+        assert torch.equal(*found)
+        layer.thaw()
+        with torch.no_grad():
+            assert torch.equal(layer(inputs), found[0])
+
+
+def test_products_of_bytes_that_overflow_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+
+    def multiplied(limit: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Pairs of products are added up to at most a limit, then all pairs."""
+
+        def multiply(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+            products = rows.int()[:, :, None] * columns.int()[None]
+            return products.unflatten(1, (-1, 2)).sum(dim=2).clamp(-limit, limit).sum(dim=1).int()
+
+        return multiply
+
+    for limit, expected in ((2**15 - 1, True), (2**15 - 600, False)):
+        monkeypatch.setattr(torch, "_int_mm", multiplied(limit))
+        assert precision.multiplies_bytes.__wrapped__() is expected
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    assert not precision.multiplies_bytes.__wrapped__()
 
 
 def test_training_and_exact_convolution_agree() -> None:
@@ -260,6 +302,7 @@ def uneven_transforms() -> TransformCodec:
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("in_float32")
 def test_one_plane_gives_the_latents_of_three_equal_ones(uneven_transforms: TransformCodec) -> None:
     grey, rate = torch.rand(2, 1, 64, 32) - 0.5, torch.tensor([0.2, 0.9])
     expected = uneven_transforms.analysis(grey.repeat(1, 3, 1, 1), rate)

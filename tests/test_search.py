@@ -18,6 +18,7 @@ from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
 from pillow_neural.networks import search
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.prior_layers import MeanPhase
 from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
 from pillow_neural.networks.transform_codec import TransformCodec
 from tests.codec_helpers import default_codec
@@ -95,8 +96,27 @@ def _in_float64(
 
 
 @pytest.mark.usefixtures("in_float32")
+def test_where_all_is_linear_linear_derivatives_are_exact(codec: Nic2026, pixels: Tensor) -> None:
+    """Pictures too small for MS-SSIM, whose finest scale one of both leaves out."""
+    chooser, picture, choice = _chosen(codec, pixels[:, :, :150, :140])
+    slope = chooser._slope(picture, choice)
+    network = copy.deepcopy(codec._network)
+    network.post_filter = network.pixel_stage = None
+    torch.nn.init.zeros_(network.synthesis.tail.weight)
+    for mean in network.prior.means:
+        assert isinstance(mean, MeanPhase)
+        torch.nn.init.zeros_(mean.to_mean.weight)
+    exact, linear = (rest_of(network, picture, choice.decoded, slope, linear) for linear in (False, True))
+    assert torch.equal(linear.errors, exact.errors)
+    assert torch.allclose(linear.derivative, exact.derivative, atol=1e-3 * float(exact.derivative.std()))
+    other = rest_of(codec._network, picture, choice.decoded, slope, linear=True)
+    assert not torch.allclose(other.derivative, exact.derivative, atol=0.1 * float(exact.derivative.std()))
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.usefixtures("in_float32")
 def test_tiles_differentiate_as_the_whole(
-    codec: Nic2026, pixels: Tensor, monkeypatch: pytest.MonkeyPatch
+    codec: Nic2026, pixels: Tensor, linear: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if codec._network.shape.masking:
         pytest.skip("MS-SSIM of tiles is not that of the whole")
@@ -104,16 +124,15 @@ def test_tiles_differentiate_as_the_whole(
     chooser, picture, choice = _chosen(codec, tall)
     slope = chooser._slope(picture, choice).double()
     network, picture, choice = _in_float64(codec, picture, choice, monkeypatch)
-    whole = rest_of(network, picture, choice.decoded, slope)
-    monkeypatch.setattr(search, "LARGEST_TILE", 3)
-    assert [tile.pixels.shape[2:] for tile in search._tiles(picture, choice.decoded)] == [
+    whole = rest_of(network, picture, choice.decoded, slope, linear)
+    assert [tile.pixels.shape[2:] for tile in search._tiles(picture, choice.decoded, 3)] == [
         (128, 190),
         (128, 190),
         (144, 190),
     ]
-    monkeypatch.setattr(search, "LARGEST_TILE", 2)
-    assert len(list(search._tiles(picture, choice.decoded))) == 8
-    tiles = rest_of(network, picture, choice.decoded, slope)
+    assert len(list(search._tiles(picture, choice.decoded, 2))) == 8
+    monkeypatch.setattr(search, "LARGEST_LINEAR_TILE" if linear else "LARGEST_TILE", 2)
+    tiles = rest_of(network, picture, choice.decoded, slope, linear)
     assert torch.allclose(tiles.errors, whole.errors, rtol=1e-4)
     assert torch.allclose(tiles.derivative, whole.derivative, atol=1e-3 * float(whole.derivative.std()))
 

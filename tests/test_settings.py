@@ -54,7 +54,7 @@ def test_target_size() -> None:
 
 
 def test_effort() -> None:
-    assert SaveOptions().effort == _options(effort=None).effort == 0
+    assert SaveOptions().effort == _options(effort=None).effort == 1
     assert _options(effort=np.int64(9)).effort == SaveOptions(codec="li2018", effort=9).effort == 9
     for wrong in (-1, 10):
         with pytest.raises(ValueError, match="effort must be from 0, fast, to 9, best"):

@@ -16,14 +16,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import nic2026
 from pillow_neural.codecs.loading import weights_for_saving
+from pillow_neural.networks import ms_ssim as ms_ssim_module
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.ms_ssim import ms_ssim
 from pillow_neural.networks.prior_training import estimate
 from pillow_neural.networks.transform_codec import (
+    MEANS_SIDE,
     MEANS_VALUE,
     SIMILARITY_UNIT,
     TransformCodec,
@@ -326,6 +329,21 @@ def test_tuned_for_ssim_structure_counts_where_contrast_is_low_and_means_count_e
     assert brighter == pytest.approx(structured + MEANS_VALUE * 0.1**2, rel=1e-3)
     small = pixels[..., :100]
     assert mixed_distortion(small + 0.1, small).item() == pytest.approx(0.1**2, rel=1e-3)
+
+
+def test_of_halved_pictures_coarser_scales_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(2)
+    first, second = torch.rand(2, 1, 3, 161, 190, generator=generator)
+    monkeypatch.setattr(ms_ssim_module, "SCALE_WEIGHTS", (0.0, *ms_ssim_module.SCALE_WEIGHTS[1:]))
+    half, other = (F.avg_pool2d(F.pad(each, (0, 0, 0, 1), "replicate"), 2) for each in (first, second))
+    found = ms_ssim(half, other, halvings=1)
+    assert found.item() < 0.9
+    torch.testing.assert_close(found, ms_ssim(first, second))
+    with pytest.raises(ValueError, match="needs 81 pixels a side"):
+        ms_ssim(half[:, :, :80], other[:, :, :80], halvings=1)
+    means = MEANS_VALUE * F.avg_pool2d(half - other, MEANS_SIDE // 2).square().mean()
+    mixed = mixed_distortion(half, other, halvings=1)
+    torch.testing.assert_close(mixed, (1 - found) / SIMILARITY_UNIT + means)
 
 
 def test_a_recipe_knows_what_it_can_be_tuned_for() -> None:

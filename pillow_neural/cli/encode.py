@@ -18,7 +18,7 @@ from pillow_neural.cli.metadata import ignored_by, metadata_of
 from pillow_neural.codecs.contract import MAX_EFFORT
 from pillow_neural.codecs.registry import DEFAULT_CODEC, codec_info, codecs
 from pillow_neural.header import LOSSLESS_CODEC
-from pillow_neural.settings import DEFAULT_QUALITY, MAX_QUALITY, MIN_QUALITY
+from pillow_neural.settings import DEFAULT_EFFORT, DEFAULT_QUALITY, MAX_QUALITY, MIN_QUALITY
 
 _DETAILS = """Any picture that Pillow opens will do; animated ones (GIF, PNG, WebP, AVIF) stay animated. Exif,
 ICC profile, XMP and the time of last change are kept, existing files are left alone."""
@@ -79,7 +79,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         "--effort",
         type=arguments.effort,
         metavar="N",
-        help=f"how much to look for an encoding that costs less, 0 (the default) to {MAX_EFFORT}",
+        help=f"how much to look for an encoding that costs less: 0 to {MAX_EFFORT}, usually {DEFAULT_EFFORT}",
     )
     arguments.add_conversion(command, "pictures, patterns, or folders of pictures", ".nic")
 

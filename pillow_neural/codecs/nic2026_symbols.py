@@ -25,7 +25,7 @@ from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import other_parity, rate_distortion_round
-from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
+from pillow_neural.networks.search import Picture, Rest, Search, errors_of, rest_of
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
@@ -33,6 +33,8 @@ from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
 Symbols = npt.NDArray[np.int32]
 
 SYMBOL_LIMIT = 2**20
+MORE_CHOICES = (0, 0, 0, 1, 1, 2, 2, 4, 4, 8)
+"""How many times a search goes on after its first choice, by effort."""
 
 
 class Section(NamedTuple):
@@ -40,6 +42,13 @@ class Section(NamedTuple):
 
     symbols: Symbols
     tables: npt.NDArray[Any]
+
+
+class Chosen(NamedTuple):
+    """What to code for each picture of a batch, and the latents that come of it, [B, C, H, W] in steps."""
+
+    sections: list[list[Section]]
+    decoded: Tensor
 
 
 class Choice(NamedTuple):
@@ -57,12 +66,10 @@ class Choice(NamedTuple):
     symbols: Tensor
     indices: Tensor
 
-
-class Chosen(NamedTuple):
-    """What to code for each picture of a batch, and the latents that come of it, [B, C, H, W] in steps."""
-
-    sections: list[list[Section]]
-    decoded: Tensor
+    @property
+    def chosen(self) -> Chosen:
+        """Without what only a search needs."""
+        return Chosen(self.sections, self.decoded)
 
 
 class SymbolChooser:
@@ -85,9 +92,7 @@ class SymbolChooser:
 
         The hyper-latents of four phases, then the magnitudes of four phases, then signs.
         """
-        weight = picture.weight * self._network.choice_value()
-        choice = self._choose(picture, picture.latents, weight)
-        best = self._searched(picture, choice, effort) if effort else Chosen(choice.sections, choice.decoded)
+        best = self._searched(picture, effort) if effort else self._at_once(picture).chosen
         hyper = self._hyper_sections(picture)
         return best._replace(sections=[z + own for z, own in zip(hyper, best.sections, strict=True)])
 
@@ -136,23 +141,41 @@ class SymbolChooser:
         """How much errors in each block count, [B, 1, H, W], of what `_seen` gives."""
         return masking_weight(in_strips(lambda strip: sensitivity(self._pixels(strip)), seen, BLOCK, 1, 0))
 
-    def _searched(self, picture: Picture, choice: Choice, effort: int) -> Chosen:
-        """The cheapest of choices for each picture: one more for every two of effort."""
+    def _at_once(self, picture: Picture, hide: bool = True) -> Choice:
+        weight = picture.weight * self._network.choice_value()
+        return self._choose(picture, picture.latents, weight, hide)
+
+    def _searched(self, picture: Picture, effort: int) -> Chosen:
+        """A choice that knows what another one left out, and with effort 3 or more the cheapest of several.
+
+        The first, which is not coded, has no hidden signs: what these change is not what others will.
+        """
         search = Search(picture, self._network.context_value())
-        best, lowest = Chosen(choice.sections, choice.decoded), torch.full((len(choice.sections),), math.inf)
-        for _ in range((effort + 1) // 2):
-            rest = rest_of(self._network, picture, choice.decoded, self._slope(picture, choice))
+        choice = self._at_once(picture, hide=False)
+        derivative = self._rest(picture, choice, linear=True).derivative
+        choice = self._choose(picture, search.moved(derivative), search.weight)
+        best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
+        if not MORE_CHOICES[effort]:
+            return best
+        for _ in range(MORE_CHOICES[effort]):
+            rest = self._rest(picture, choice)
             best, lowest = _cheaper(best, lowest, choice, rest.errors + self._bits_of(choice))
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
         errors = errors_of(self._network, picture, choice.decoded)
         return _cheaper(best, lowest, choice, errors + self._bits_of(choice))[0]
 
-    def _choose(self, picture: Picture, latents: Tensor, weight: Tensor) -> Choice:
-        """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step."""
+    def _rest(self, picture: Picture, choice: Choice, linear: bool = False) -> Rest:
+        return rest_of(self._network, picture, choice.decoded, self._slope(picture, choice), linear)
+
+    def _choose(self, picture: Picture, latents: Tensor, weight: Tensor, hide: bool = True) -> Choice:
+        """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step.
+
+        hide: change some of them so that they tell signs. Without that there are no sections.
+        """
         planes, height, width = picture.pixels.shape[1:]
         places = self.coded_places(height, width, planes)
-        sections: list[list[Section]] = [[] for _ in picture.hyper]
-        hiders = [SignHider(self.capacities, torch.get_num_threads()) for _ in sections]
+        hiders = [SignHider(self.capacities, torch.get_num_threads()) for _ in picture.hyper if hide]
+        sections: list[list[Section]] = [[] for _ in hiders]
         all_symbols, all_indices = latents.new_zeros(latents.shape), latents.new_zeros(latents.shape)
 
         def quantise(mask: Tensor, index: Tensor, mean: Tensor) -> Quantised:
@@ -166,14 +189,16 @@ class SymbolChooser:
                 return self._bits(symbols, tables)
 
             best = rate_distortion_round(residual, weights, bits)
-            instead, costs = other_parity(best, residual, weights, bits)
-            values = (best.int(), instead.int(), costs, tables.to(torch.uint8))
-            pictures = zip(sections, hiders, coded.by_picture(*values), strict=True)
-            hidden = []
-            for own, hider, (channels, symbols, others, more, numbers) in pictures:
-                hidden.append(hider.hide(Coded(symbols, numbers, channels), others, more))
-                own.append(Section(np.abs(hidden[-1]), numbers))
-            chosen = coded.planes(joined(hidden, index))
+            if hide:
+                instead, costs = other_parity(best, residual, weights, bits)
+                values = (best.int(), instead.int(), costs, tables.to(torch.uint8))
+                pictures = zip(sections, hiders, coded.by_picture(*values), strict=True)
+                hidden = []
+                for own, hider, (channels, symbols, others, more, numbers) in pictures:
+                    hidden.append(hider.hide(Coded(symbols, numbers, channels), others, more))
+                    own.append(Section(np.abs(hidden[-1]), numbers))
+                best = joined(hidden, index)
+            chosen = coded.planes(best)
             all_symbols.add_(chosen)
             all_indices.add_(coded.planes(indices))
             return Quantised(chosen, chosen / picture.unit)

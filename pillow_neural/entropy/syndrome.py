@@ -22,10 +22,21 @@ from numpy.typing import NDArray
 CAPACITY_UNIT = 1 << 24
 """Of capacities that add up to so much, a lane tells one bit."""
 
-LANES_AT_ONCE = 128
+LANES_AT_ONCE = 512
+MOST_THREADS = 4
+"""Each needs 64 MiB for so many lanes."""
+
 STEPS = 512
 STATE_BITS = 8
 _STATES = 1 << STATE_BITS
+
+FINEST_UNIT = 64
+"""Of a bit: costs are added up in whole numbers of units, which are coarser where a lane would add up to more
+than 16 bits hold."""
+
+_LARGEST_SUM = 32_000
+_UNREACHABLE = np.uint16(2**15 - 1)
+_NEVER = np.uint16(2**15)
 
 
 def _columns() -> NDArray[np.int64]:
@@ -98,51 +109,66 @@ class Lanes:
         Args:
             wrong: bits that have to change, [bits].
             costs: of changing each number, [N], not negative; infinite ones must leave others for every bit.
-            threads: how many share the lanes.
+            threads: how many share the lanes, MOST_THREADS at most.
         """
         if not self.bits:
             return np.zeros(self.amount, bool)
-        dealt = _dealt(costs, len(self.rows), self.lanes, np.inf)
+        dealt = _whole_costs(_dealt(costs, len(self.rows), self.lanes, np.inf))
         target = wrong.reshape(-1, self.lanes)
 
         def changed(lanes: slice) -> NDArray[np.bool_]:
             return _cheapest_path(dealt[:, lanes], target[:, lanes], self.rows.tolist())
 
+        if self.lanes <= LANES_AT_ONCE:
+            return changed(slice(None)).reshape(-1)[: self.amount]
         groups = [slice(first, first + LANES_AT_ONCE) for first in range(0, self.lanes, LANES_AT_ONCE)]
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(min(threads, MOST_THREADS)) as pool:
             parts = list(pool.map(changed, groups))
         return np.concatenate(parts, axis=1).reshape(-1)[: self.amount]
 
 
+def _whole_costs(costs: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Costs [steps, L] in units that let all finite ones of a lane add up; _NEVER for the infinite ones.
+
+    So no path that there is costs as much as one that there is not.
+    """
+    is_finite = np.isfinite(costs)
+    finite = np.where(is_finite, costs, 0)
+    unit = min(FINEST_UNIT, _LARGEST_SUM / max(1, finite.sum(axis=0).max()))
+    return np.where(is_finite, np.rint(finite * unit), _NEVER).astype(np.uint16)
+
+
 def _cheapest_path(
-    costs: NDArray[np.float32], target: NDArray[np.bool_], rows: list[int]
+    costs: NDArray[np.uint16], target: NDArray[np.bool_], rows: list[int]
 ) -> NDArray[np.bool_]:
     """The numbers of lanes that the cheapest path through the trellis changes, [steps, L].
 
     A state is the next bits of the syndrome, the present one lowest.
 
     Args:
-        costs: of changing each number, [steps, L].
+        costs: of changing each number, [steps, L], from `_whole_costs`.
         target: bits that have to change, [rows, L].
         rows: of each step.
     """
     half = _STATES // 2
-    cost = np.full((_STATES, costs.shape[1]), np.inf, np.float32)
+    cost = np.full((_STATES, costs.shape[1]), _UNREACHABLE)
     cost[0] = 0
     other = np.empty_like(cost)
     changes = np.empty((len(rows), *cost.shape), bool)
-    for step, row in enumerate(rows):
-        if step and row > rows[step - 1]:
-            cost[:half] = _fitting(cost, target[row - 1])
-            cost[half:] = np.inf
-        np.take(cost, _FLIPPED[step], axis=0, out=other, mode="clip")
-        np.add(other, costs[step], out=other)
-        np.less(other, cost, out=changes[step])
+    latest = 0
+    for flipped, more, changed, row in zip(_FLIPPED, costs, changes, rows, strict=False):
+        if row > latest:
+            cost[:half] = _fitting(cost, target[latest])
+            cost[half:] = _UNREACHABLE
+            latest = row
+        cost.take(flipped, 0, other, "clip")
+        np.add(other, more, out=other)
+        np.less(other, cost, out=changed)
         np.minimum(cost, other, out=cost)
     return _traced(changes, _fitting(cost, target[-1]).argmin(axis=0), target, rows)
 
 
-def _fitting(cost: NDArray[np.float32], bit: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _fitting(cost: NDArray[np.uint16], bit: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """Of costs of states [states, L] those with this bit, [L], as their lowest: [states / 2, L]."""
     return np.where(bit, cost[1::2], cost[::2])
 
@@ -165,7 +191,7 @@ def _traced(
             later = rows[step]
             state = state << 1 & _STATES - 1 | target[later]
         changed[step] = changes[step, state, lane]
-        state = np.where(changed[step], state ^ COLUMNS[step], state)
+        state ^= changed[step] * COLUMNS[step]
     return changed
 
 

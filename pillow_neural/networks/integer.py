@@ -10,10 +10,13 @@ memory layout and device cannot matter.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pillow_neural.networks.precision import multiplies_bytes
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 127
@@ -161,30 +164,85 @@ class IntegerConv2d(IntegerLayer):
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, bias_unit: float = 64.0) -> None:
         weight = torch.randn(outputs, inputs, kernel, kernel) / (inputs * kernel**2) ** 0.5
         super().__init__(weight, torch.zeros(outputs), bias_unit)
+        self._in_bytes: _WeightBytes | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, H, W] of whole numbers -> [B, outputs, H, W] on the grid.
 
         Without gradients the sum is taken by a matrix product, which no library computes by Winograd or
-        Fourier transforms: the result is exact.
+        Fourier transforms: the result is exact. Frozen layers have it of bytes where that is faster.
         """
         with torch.autocast(features.device.type, enabled=False):
             weight, bias = self.grid()
             if torch.is_grad_enabled():
                 return F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
+            if self._in_bytes is not None and features.device.type == "cpu" and multiplies_bytes():
+                return self._in_bytes.convolution(features, bias)
             return exact_convolution(features, weight, bias)
+
+    def freeze(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        """Take stored integers; from then on the parameters are used as they are, never rounded again."""
+        super().freeze(weight, bias, shift)
+        self._in_bytes = _WeightBytes.of(weight.cpu(), shift.cpu())
+
+    def thaw(self) -> None:
+        """Undo freeze: the parameters may change and are rounded to the grid once more."""
+        super().thaw()
+        self._in_bytes = None
 
 
 def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A zero-padded stride 1 convolution in full float32: one matrix product, and its taps added up."""
-    outputs, inputs, kernel, _ = weight.shape
+    outputs, _, kernel, _ = weight.shape
+    padded = _padded(features, kernel)
+    products = padded.flatten(0, 2) @ _tap_matrix(weight)
+    total = bias.repeat(len(features), *features.shape[2:], 1)
+    return _add_taps(total, products.view(*padded.shape[:3], kernel, kernel, outputs)).permute(0, 3, 1, 2)
+
+
+class _WeightBytes(NamedTuple):
+    """Weights of a frozen convolution as what they are on their grid.
+
+    Attributes:
+        matrix: int8 [inputs, kernel * kernel * outputs].
+        unit: what 1 in a sum stands for, [outputs].
+    """
+
+    matrix: Tensor
+    unit: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, shift: Tensor) -> _WeightBytes:
+        """Of stored integers: weights int8 [outputs, inputs, kernel, kernel] and shifts int8 [outputs]."""
+        return cls(_tap_matrix(weight).contiguous(), torch.exp2(-shift.float()))
+
+    def convolution(self, features: Tensor, bias: Tensor) -> Tensor:
+        """What `exact_convolution` gives, of features that are whole numbers -127..127."""
+        outputs = len(self.unit)
+        kernel = 1 if self.matrix.shape[1] == outputs else 3
+        padded = _padded(features.to(torch.int8), kernel)
+        products = torch._int_mm(padded.flatten(0, 2), self.matrix)
+        taps = products.view(*padded.shape[:3], kernel, kernel, outputs)
+        total = taps.new_zeros(len(features), *features.shape[2:], outputs)
+        return torch.addcmul(bias, _add_taps(total, taps), self.unit).permute(0, 3, 1, 2)
+
+
+def _tap_matrix(weight: Tensor) -> Tensor:
+    """Weights [outputs, inputs, kernel, kernel] -> [inputs, kernel * kernel * outputs]."""
+    return weight.permute(1, 2, 3, 0).flatten(1)
+
+
+def _padded(features: Tensor, kernel: int) -> Tensor:
+    """[B, C, H, W] -> [B, H + kernel - 1, W + kernel - 1, C], with zeros around."""
     margin = kernel // 2
-    batch, _, height, width = features.shape
-    padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin))
-    products = padded.reshape(-1, inputs) @ weight.permute(1, 2, 3, 0).reshape(inputs, -1)
-    taps = products.view(*padded.shape[:3], kernel, kernel, outputs)
-    total = bias.repeat(batch, height, width, 1)
+    return F.pad(features.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin)).contiguous()
+
+
+def _add_taps(total: Tensor, taps: Tensor) -> Tensor:
+    """Add to sums [B, H, W, C], in place, what each tap has there: [B, H + 2, W + 2, kernel, kernel, C]."""
+    height, width = total.shape[1:3]
+    kernel = taps.shape[3]
     for row in range(kernel):
         for column in range(kernel):
             total += taps[:, row : row + height, column : column + width, row, column]
-    return total.permute(0, 3, 1, 2)
+    return total

@@ -18,7 +18,12 @@ SIGMA = 1.5
 FLOOR = 0.05
 
 
-def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
+def smallest_side(halvings: int) -> int:
+    """Pixels a side that pictures need for `ms_ssim`."""
+    return -(-SMALLEST_SIDE >> halvings)
+
+
+def ms_ssim(first: Tensor, second: Tensor, halvings: int = 0) -> Tensor:
     """Multi-scale structural similarity of pictures, mean of the channels, at most 1: [B].
 
     Wang, Simoncelli and Bovik 2003, equation 7, with five scales, an 11x11 Gaussian window of sigma 1.5,
@@ -27,16 +32,18 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
 
     Args:
         first, second: pixels in 0..1 and somewhat beyond, [B, C, H, W].
+        halvings: how often both were halved before. The scales that are lost count as alike.
 
     Raises:
-        ValueError: a side is shorter than 161 pixels.
+        ValueError: a side is shorter than 161 pixels, halved so often.
     """
-    if min(first.shape[2:]) < SMALLEST_SIDE:
-        raise ValueError(f"MS-SSIM needs {SMALLEST_SIDE} pixels a side, these have {tuple(first.shape[2:])}")
+    smallest = smallest_side(halvings)
+    if min(first.shape[2:]) < smallest:
+        raise ValueError(f"MS-SSIM needs {smallest} pixels a side, these have {tuple(first.shape[2:])}")
     with torch.autocast(first.device.type, enabled=False):
         first, second = first.float(), second.float()
         product = torch.ones_like(first[:, :, 0, 0])
-        for scale, weight in enumerate(SCALE_WEIGHTS):
+        for scale, weight in enumerate(SCALE_WEIGHTS[halvings:], halvings):
             last = scale == len(SCALE_WEIGHTS) - 1
             product = product * restoring_clamp(_similarity(first, second, last), FLOOR, 1) ** weight
             if not last:

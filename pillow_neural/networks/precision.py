@@ -1,4 +1,5 @@
-"""bfloat16 where the processor multiplies it faster than float32, for what needs no more than its 8 bits."""
+"""Numbers that processors multiply faster than float32: bfloat16 for what needs no more than its 8 bits, and
+bytes for what is whole."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from pathlib import Path
 import torch
 
 AMD = "AuthenticAMD"
+BYTE_LIMIT = 127
+_TRIED = 300
 
 
 @cache
@@ -34,3 +37,17 @@ def small_shares(device: torch.device) -> torch.autocast:
     What is lost of it is far below a level. Nothing that the entropy coder is told may be computed so.
     """
     return torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu" and multiplies_bfloat16())
+
+
+@cache
+def multiplies_bytes() -> bool:
+    """Whether this processor multiplies signed bytes exactly: with instructions that add up to 32 bits.
+
+    Older ones add pairs of products up to 16 bits, which overflow. So it is tried.
+    """
+    if not torch.cpu._is_vnni_supported():
+        return False
+    signs = 1 - 2 * (torch.arange(4 * _TRIED).view(4, _TRIED) % torch.tensor([[5], [3], [2], [9]]) % 2)
+    rows, columns = signs * BYTE_LIMIT, signs.T.contiguous() * BYTE_LIMIT
+    found = torch._int_mm(rows.to(torch.int8), columns.to(torch.int8))
+    return bool(torch.equal(found, (rows @ columns).int()))

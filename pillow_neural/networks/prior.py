@@ -114,6 +114,21 @@ class PhasedPrior(nn.Module):
             earlier = earlier + mask
         return means
 
+    def linear_derivative(self, slope: Tensor, rate: Tensor) -> Tensor:
+        """A derivative by the means of all phases as one by what is decoded, of their linear parts alone.
+
+        Both [B, C, H, W], normalised; rate [B].
+        """
+        derivative, earlier = torch.zeros_like(slope), torch.zeros_like(slope[0])
+        for phase, predict in enumerate(self.means):
+            channels, height, width = slope.shape[1:]
+            mask = phase_mask(phase, channels, height, width, slope.device).to(slope.dtype)
+            if phase:
+                assert isinstance(predict, MeanPhase)
+                derivative += predict.linear_transposed(slope * mask, rate) * earlier
+            earlier = earlier + mask
+        return derivative
+
     def magnitudes(self, hyper: Tensor, rate: Tensor, latents: int, decode: MagnitudeDecoder) -> Tensor:
         """The decoder's way through the phases, as far as the stream goes: scales need no means.
 
@@ -132,7 +147,7 @@ class PhasedPrior(nn.Module):
         found = hyper.new_zeros(len(hyper), latents, height, width)
         for phase, scale in enumerate(self.scales):
             mask = phase_mask(phase, latents, height, width, hyper.device).to(hyper.dtype)
-            found = found + decode(mask, scale(features, found, rate))
+            found = found + decode(mask, scale(features, found, rate).contiguous())
         return found
 
     def latents(self, hyper: Tensor, symbols: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
@@ -142,7 +157,7 @@ class PhasedPrior(nn.Module):
         decoded = torch.zeros_like(symbols)
         for phase, predict in enumerate(self.means):
             mask = phase_mask(phase, channels, height, width, hyper.device).to(hyper.dtype)
-            mean = predict(features, decoded, unit, rate).float()
+            mean = predict(features, decoded, unit, rate).float().contiguous()
             decoded = decoded + (symbols / unit + mean) * mask
         return decoded
 
@@ -173,8 +188,8 @@ class PhasedPrior(nn.Module):
 
         def step(phase: int) -> tuple[Tensor, Tensor]:
             mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
-            index = self.scales[phase](scale_features, magnitudes, rate)
-            mean = self.means[phase](mean_features, decoded, unit, rate).float() * mask
+            index = self.scales[phase](scale_features, magnitudes, rate).contiguous()
+            mean = self.means[phase](mean_features, decoded, unit, rate).float().contiguous() * mask
             symbols, residual = quantise(mask, index, mean)
             return magnitudes + symbols.abs(), decoded + residual + mean
 

@@ -149,3 +149,24 @@ class MeanPhase(nn.Module):
             group = group_at(self.phase, parity)
             cells[:, :, group, :, row, :, column] = F.conv2d(window, groups[group], stride=2)
         return cells.reshape(batch, channels, height, width)
+
+    def linear_transposed(self, slope: Tensor, rate: Tensor) -> Tensor:
+        """The linear prediction the other way round, both [B, latents, H, W]; rate [B].
+
+        Of a derivative by this phase's means it makes one by what is decoded.
+        """
+        assert self.linear is not None
+        assert self.linear_strength is not None
+        batch, channels, height, width = slope.shape
+        cells = (slope * self.linear_strength(rate)).view(
+            batch, channels // GROUPS, GROUPS, height // 2, 2, width // 2, 2
+        )
+        padded = slope.new_zeros(batch, height + 2, width + 2, channels).permute(0, 3, 1, 2)
+        groups = self.linear.chunk(GROUPS)
+        for parity in range(4):
+            row, column = divmod(parity, 2)
+            group = group_at(self.phase, parity)
+            with small_shares(slope.device):
+                window = F.conv_transpose2d(cells[:, :, group, :, row, :, column], groups[group], stride=2)
+            padded[:, :, row : row + height + 1, column : column + width + 1] += window
+        return padded[:, :, 1:-1, 1:-1]

@@ -44,15 +44,15 @@ class Analysis(nn.Module):
         """Linear transform plus the network's share."""
         blocks = F.pixel_unshuffle(pixels, BLOCK)
         cells = F.pixel_unshuffle(pixels / INPUT_UNIT, 8)
+        linear, head = self.linear.weight, self.head.weight
         if pixels.shape[1] == 1:
-            linear = F.conv2d(blocks, added_planes(self.linear.weight))
-            features = F.conv2d(cells, added_planes(self.head.weight), self.head.bias)
-        else:
-            linear, features = self.linear(blocks), self.head(cells)
-        for block in self.blocks:
-            features = block(features, rate)
-        network: Tensor = self.tail(features)
-        return linear.float() + OUTPUT_UNIT * network.float()
+            linear, head = added_planes(linear), added_planes(head)
+        with small_shares(pixels.device):
+            features = F.conv2d(cells, head, self.head.bias)
+            for block in self.blocks:
+                features = block(features, rate)
+            network: Tensor = self.tail(features)
+        return F.conv2d(blocks, linear).float() + OUTPUT_UNIT * network.float()
 
 
 class Synthesis(nn.Module):
@@ -91,6 +91,14 @@ class Synthesis(nn.Module):
                 features = block(features, rate)
             network = F.pixel_shuffle(F.conv2d(features, tail, bias), 8)
         return F.pixel_shuffle(F.conv2d(latents, linear), BLOCK).float() + OUTPUT_UNIT * network.float()
+
+    def linear_transposed(self, pixels: Tensor) -> Tensor:
+        """The linear transform the other way round, [B, 3 or 1, 16h, 16w] -> [B, latents, h, w].
+
+        Of a derivative by pixels it makes one by latents, in pixel units.
+        """
+        weight = averaged_planes(self.linear.weight) if pixels.shape[1] == 1 else self.linear.weight
+        return F.conv2d(F.pixel_unshuffle(pixels, BLOCK), weight.transpose(0, 1))
 
     def reduced(self, latents: Tensor, reduction: int, planes: int = 3) -> Tensor:
         """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3 or 1, 16h / r, 16w / r].

@@ -22,7 +22,7 @@ from pillow_neural.networks.companding import HALO as COMPANDING_HALO
 from pillow_neural.networks.companding import LEVELS, compressed, expanded
 from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
-from pillow_neural.networks.ms_ssim import SMALLEST_SIDE, ms_ssim
+from pillow_neural.networks.ms_ssim import ms_ssim, smallest_side
 from pillow_neural.networks.pixel_stage import PixelStage
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.prior_training import PriorOutput, estimate
@@ -106,17 +106,19 @@ def squared_error(reconstruction: Tensor, pixels: Tensor) -> Tensor:
     return (reconstruction - pixels).square().mean(dim=(1, 2, 3))
 
 
-def mixed_distortion(reconstruction: Tensor, pixels: Tensor) -> Tensor:
+def mixed_distortion(reconstruction: Tensor, pixels: Tensor, halvings: int = 0) -> Tensor:
     """1 - MS-SSIM and a tenth of the squared error of 8x8 means, in units of squared errors: [B].
+
+    Of pictures in 0..1, [B, P, H, W], whose sides were halved before as often as said.
 
     Bits and rate positions stay those of squared errors: a unit of 1 - MS-SSIM is worth what makes it cost
     the same bits, at every rate. The means are there because MS-SSIM is nearly blind to brightness and colour
     of areas. Of pictures that are too small for MS-SSIM the whole is squared error.
     """
-    if min(pixels.shape[2:]) < SMALLEST_SIDE:
+    if min(pixels.shape[2:]) < smallest_side(halvings):
         return squared_error(reconstruction, pixels)
-    of_means = F.avg_pool2d(reconstruction - pixels, MEANS_SIDE).square().mean(dim=(1, 2, 3))
-    return (1 - ms_ssim(reconstruction, pixels)) / SIMILARITY_UNIT + MEANS_VALUE * of_means
+    of_means = F.avg_pool2d(reconstruction - pixels, MEANS_SIDE >> halvings).square().mean(dim=(1, 2, 3))
+    return (1 - ms_ssim(reconstruction, pixels, halvings)) / SIMILARITY_UNIT + MEANS_VALUE * of_means
 
 
 def initial_log_gains(shape: NetworkShape) -> Tensor:
@@ -266,6 +268,10 @@ class TransformCodec(nn.Module):
             filtered, pixels = self.filtered_and_staged(pixels, rate, strengths)
             if strengths is not None:
                 pixels = adjusted(filtered + with_colours(pixels - filtered, strengths), strengths)
+        return self.expanded(pixels, reduction)
+
+    def expanded(self, pixels: Tensor, reduction: int = 1) -> Tensor:
+        """The last part of `finish`: pixels with their contrast, where it was companded."""
         exponent, levels = self.shape.companding, LEVELS + 1 - reduction.bit_length()
         return expanded(pixels, exponent, levels) if exponent else pixels
 
