@@ -33,9 +33,9 @@ class SaveOptions:
             AVIF, which has no name here. Of "lossless", which excludes `target_size`, `quality` is not used.
         tune: what the codec's weights are best in, "psnr" or "ssim" of the default codec; None for its own.
         effort: 0, fast, to 9, best: how much the default codec looks for symbols that cost less. 1, the
-            default, and 2 look once and take about twice as long as 0, 3, 5, 7 and 9 another 1, 2, 4 and 8
-            times, each as long as the first. From 5 up AVIF is coded more thoroughly. The other codecs do
-            not search.
+            default, looks once and takes about twice as long as 0, every two more once more, each time two
+            to three times as long as 0. From 5 up AVIF is coded more thoroughly. The other codecs do not
+            search.
         exif: a TIFF structure beginning with `II` or `MM`, without the prefix of JPEG.
         icc_profile: an ICC profile.
         xmp: an XMP packet in UTF-8.

@@ -27,15 +27,15 @@ from torch import Tensor
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.nic2026_adjustment import strengths_for
 from pillow_neural.codecs.nic2026_places import Places, joined
-from pillow_neural.codecs.nic2026_symbols import (
+from pillow_neural.codecs.nic2026_stream import (
     Section,
-    SymbolChooser,
     cells,
     coded_in_phase,
     hyper_tables,
     sign_tables,
     stream_tables,
 )
+from pillow_neural.codecs.nic2026_symbols import SymbolChooser
 from pillow_neural.codecs.shared import RateCalibration, rate_positions, read_weights
 from pillow_neural.codecs.signs import read_signs
 from pillow_neural.entropy import DecodeError

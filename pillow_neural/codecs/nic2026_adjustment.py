@@ -20,7 +20,7 @@ from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rat
 TILE = 6
 """Blocks a side of a tile, of which the outer ones lack their neighbours and do not count."""
 
-SPACING = 12
+SPACING = 10
 """Blocks from tile to tile at most, all over the picture: what a few tiles lack, such as the one place with
 fine lines, may be what their strengths spoil."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pillow_neural.codecs.nic2026_places import Places, joined
+from pillow_neural.codecs.nic2026_stream import Section, cells, coded_in_phase, hyper_tables, sign_tables
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.hidden_signs import Coded, SignHider, capacities
-from pillow_neural.entropy.tables import TOTAL, FrequencyTables
+from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.companding import COMPRESSED_HALO
 from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
@@ -30,18 +30,7 @@ from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
 
-Symbols = npt.NDArray[np.int32]
-
 SYMBOL_LIMIT = 2**20
-MORE_CHOICES = (0, 0, 0, 1, 1, 2, 2, 4, 4, 8)
-"""How many times a search goes on after its first choice, by effort."""
-
-
-class Section(NamedTuple):
-    """Symbols, int32 [N], and the index of the frequency table of each, integers [N]."""
-
-    symbols: Symbols
-    tables: npt.NDArray[Any]
 
 
 class Chosen(NamedTuple):
@@ -81,7 +70,7 @@ class SymbolChooser:
         self._network = network
         magnitudes = np.split(tables.bits()[:SCALE_COUNT], [int(tables.limits.max()) + 1], axis=1)[1]
         magnitudes[:, 1:] += 1
-        self._costs = torch.from_numpy(magnitudes).to(device)
+        self._costs = torch.from_numpy(magnitudes).to(device).contiguous()
         self.capacities = capacities(tables, network.shape.hidden_sign_share)
         self._tables = tables
         self._colour_channels = colour_channels.to(device)
@@ -155,9 +144,10 @@ class SymbolChooser:
         derivative = self._rest(picture, choice, linear=True).derivative
         choice = self._choose(picture, search.moved(derivative), search.weight)
         best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
-        if not MORE_CHOICES[effort]:
+        more = (effort - 1) // 2
+        if not more:
             return best
-        for _ in range(MORE_CHOICES[effort]):
+        for _ in range(more):
             rest = self._rest(picture, choice)
             best, lowest = _cheaper(best, lowest, choice, rest.errors + self._bits_of(choice))
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
@@ -247,7 +237,9 @@ class SymbolChooser:
         return sections
 
     def _bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
-        return self._costs[tables, symbols.abs().clamp(max=self._costs.shape[1] - 1).long()]
+        columns = self._costs.shape[1]
+        places = torch.add(symbols.abs().clamp(max=columns - 1).long(), tables, alpha=columns)
+        return self._costs.view(-1).index_select(0, places)
 
 
 def _cheaper(best: Chosen, lowest: Tensor, new: Choice, costs: Tensor) -> tuple[Chosen, Tensor]:
@@ -257,34 +249,3 @@ def _cheaper(best: Chosen, lowest: Tensor, new: Choice, costs: Tensor) -> tuple[
     sections = [other if less else own for own, other, less in pairs]
     decoded = torch.where(is_less.to(new.decoded.device)[:, None, None, None], new.decoded, best.decoded)
     return Chosen(sections, decoded), torch.minimum(costs.cpu(), lowest)
-
-
-def stream_tables(tables: FrequencyTables) -> FrequencyTables:
-    """What a stream is coded with: tables of magnitudes by scale index, those of hyper-latents, one of signs.
-
-    tables: those of the weights, SCALE_COUNT tables by scale index, then HYPER_TABLES of hyper-latents.
-    """
-    magnitudes, own = tables.of_magnitudes(), range(len(tables))
-    parts = [(magnitudes if number < SCALE_COUNT else tables).table(number) for number in own]
-    parts.append(np.array([TOTAL // 2 - 1, 1, TOTAL // 2 - 1, 1], np.int32))
-    return FrequencyTables.from_arrays(np.concatenate(parts), [len(part) for part in parts])
-
-
-def sign_tables(tables: FrequencyTables, count: int) -> Symbols:
-    """The table of each of so many signs, of those that `stream_tables` gave."""
-    return np.full(count, len(tables) - 1, np.int32)
-
-
-def hyper_tables(spread: Spread, coded: Places) -> Tensor:
-    """Table of each hyper-latent that is coded: those of the scale indices come before them."""
-    return (SCALE_COUNT + coded.of(spread.table)).to(torch.int16)
-
-
-def cells(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of 64x64 cells that cover a picture."""
-    return -(-height // HYPER_BLOCK), -(-width // HYPER_BLOCK)
-
-
-def coded_in_phase(mask: Tensor, places: Tensor, index: Tensor) -> Places:
-    """Which latents of a phase are in the stream: of these places, bool [C, H, W], and not surely zero."""
-    return Places.where(mask.bool() & places & (index > 0))

@@ -183,14 +183,15 @@ def _traced(
         state: the last of each lane, without the bit of the last row, [L].
         target, rows: see `_cheapest_path`.
     """
-    lane = np.arange(len(state))
-    changed = np.empty((len(rows), len(lane)), bool)
+    lanes = len(state)
+    lane, by_step = np.arange(lanes), changes.reshape(len(rows), -1)
+    changed = np.empty((len(rows), lanes), bool)
     later = len(target)
     for step in range(len(rows) - 1, -1, -1):
         if rows[step] < later:
             later = rows[step]
             state = state << 1 & _STATES - 1 | target[later]
-        changed[step] = changes[step, state, lane]
+        by_step[step].take(state * lanes + lane, out=changed[step], mode="clip")
         state ^= changed[step] * COLUMNS[step]
     return changed
 

@@ -48,7 +48,7 @@ class Analysis(nn.Module):
         if pixels.shape[1] == 1:
             linear, head = added_planes(linear), added_planes(head)
         with small_shares(pixels.device):
-            features = F.conv2d(cells, head, self.head.bias)
+            features = F.conv2d(cells, head, self.head.bias).contiguous(memory_format=torch.channels_last)
             for block in self.blocks:
                 features = block(features, rate)
             network: Tensor = self.tail(features)
@@ -87,6 +87,7 @@ class Synthesis(nn.Module):
             linear, tail, bias = averaged_planes(linear), averaged_planes(tail), averaged_planes(bias)
         with small_shares(latents.device):
             features = F.pixel_shuffle(self.head(latents / expected), 2)
+            features = features.contiguous(memory_format=torch.channels_last)
             for block in self.blocks:
                 features = block(features, rate)
             network = F.pixel_shuffle(F.conv2d(features, tail, bias), 8)

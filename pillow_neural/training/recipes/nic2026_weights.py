@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pillow_neural.codecs.contract import RATE_LEVELS
 from pillow_neural.codecs.nic2026 import Nic2026
-from pillow_neural.codecs.nic2026_symbols import Section
+from pillow_neural.codecs.nic2026_stream import Section
 from pillow_neural.codecs.shared import RateCalibration
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.integer import ACTIVATION_LIMIT, IntegerConv2d, largest_exact
