@@ -93,13 +93,13 @@ class Lanes:
         if not self.bits:
             return np.zeros(0, bool)
         steps = len(self.rows)
-        parities = _dealt(odd, steps, self.lanes, False)
+        parts = _dealt(odd, steps, self.lanes, False) * COLUMNS[:steps, None].astype(np.uint8)
         starts = np.searchsorted(self.rows, np.arange(self.told_by_lane))
-        told = np.zeros((self.told_by_lane + STATE_BITS - 1, self.lanes), bool)
+        of_rows = np.bitwise_xor.reduceat(parts, starts, axis=0)
+        told = np.zeros((self.told_by_lane + STATE_BITS - 1, self.lanes), np.uint8)
         for part in range(STATE_BITS):
-            has = COLUMNS[:steps, None] >> part & 1 > 0
-            told[part : part + self.told_by_lane] ^= np.logical_xor.reduceat(parities & has, starts, axis=0)
-        return told[: self.told_by_lane].reshape(-1)
+            told[part : part + self.told_by_lane] ^= of_rows >> part & 1
+        return told[: self.told_by_lane].reshape(-1) > 0
 
     def cheapest(
         self, wrong: NDArray[np.bool_], costs: NDArray[np.float32], threads: int = 1

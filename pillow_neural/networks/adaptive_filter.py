@@ -126,10 +126,15 @@ class AdaptiveFilter(NamedTuple):
     def __call__(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Filtered pixels [B, P, H, W], any range; H and W at least 3. `rate` is [B] in 0..1."""
         values = grey(pixels)
-        change = torch.zeros_like(values)
-        for number, parts in enumerate(zip(*self.at(rate), strict=True)):
-            chosen, one = AdaptiveFilter(*parts), slice(number, number + 1)
-            kinds = chosen.classes(features(values[one])).flatten()
-            for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values[one]), strict=True):
-                change[one].addcmul_(kernel.index_select(0, kinds).view_as(seen), seen)
+        together = [slice(None)] if (rate == rate[0]).all() else [slice(n, n + 1) for n in range(len(rate))]
+        change = torch.cat([self._change(values[part], rate[part][:1]) for part in together])
         return pixels + change[:, None]
+
+    def _change(self, values: Tensor, rate: Tensor) -> Tensor:
+        """What is added to each pixel of planes [B, H, W], at one rate for all, [1]."""
+        chosen = AdaptiveFilter(*(part[0] for part in self.at(rate)))
+        change = torch.zeros_like(values)
+        kinds = chosen.classes(features(values)).flatten()
+        for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values), strict=True):
+            change.addcmul_(kernel.index_select(0, kinds).view_as(seen), seen)
+        return change
