@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pillow_neural.networks.companding import COMPRESSED_HALO, HALO, LEVELS, compressed, expanded
 from pillow_neural.networks.strips import in_strips
 
-EXPONENT = 0.6
+EXPONENT = 0.75
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
 
