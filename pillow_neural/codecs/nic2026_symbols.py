@@ -135,14 +135,9 @@ class SymbolChooser:
         return self._choose(picture, picture.latents, weight, hide)
 
     def _searched(self, picture: Picture, effort: int) -> Chosen:
-        """A choice that knows what another one left out, and with effort 3 or more the cheapest of several.
-
-        The first, which is not coded, has no hidden signs: what these change is not what others will.
-        """
+        """A choice that knows what another one left out; with effort 3 or more the cheapest of several."""
         search = Search(picture, self._network.context_value())
-        choice = self._at_once(picture, hide=False)
-        derivative = self._rest(picture, choice, linear=True).derivative
-        choice = self._choose(picture, search.moved(derivative), search.weight)
+        choice = self._choose(picture, search.moved(self._first_derivative(picture)), search.weight)
         best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
         more = (effort - 1) // 2
         if not more:
@@ -153,6 +148,13 @@ class SymbolChooser:
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
         errors = errors_of(self._network, picture, choice.decoded)
         return _cheaper(best, lowest, choice, errors + self._bits_of(choice))[0]
+
+    def _first_derivative(self, picture: Picture) -> Tensor:
+        """Of what a choice leaves out that is not coded and has no hidden signs, [B, C, H, W].
+
+        What signs change in one choice is not what they change in another.
+        """
+        return self._rest(picture, self._at_once(picture, hide=False), linear=True).derivative
 
     def _rest(self, picture: Picture, choice: Choice, linear: bool = False) -> Rest:
         return rest_of(self._network, picture, choice.decoded, self._slope(picture, choice), linear)

@@ -49,7 +49,7 @@ LARGEST_MOVE = 0.3
 
 CELLS = HYPER_BLOCK // BLOCK
 LARGEST_TILE = 9
-LARGEST_LINEAR_TILE = 16
+LARGEST_LINEAR_TILE = 12
 """Cells of 64x64 pixels a side. When more are cut in two, both are large enough for MS-SSIM."""
 
 
