@@ -23,7 +23,7 @@ from pillow_neural.codecs.loading import load_codec, weights_for_saving
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.container import read_index
 from pillow_neural.entropy import DecodeError, SymbolEncoder
-from pillow_neural.networks import precision, strips
+from pillow_neural.networks import integer, precision, strips
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.phases import phase_mask
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
@@ -222,6 +222,12 @@ def test_decoder_stays_below_sixty_thousand_multiplications_a_pixel(photograph: 
     counted = complexity("nic2026", photograph)
     assert counted.encode > 1000
     assert 1000 < counted.decode < 60_000
+
+
+def test_products_of_bytes_are_counted(photograph: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = complexity("nic2026", photograph)
+    monkeypatch.setattr(integer, "multiplies_bytes", lambda: False)
+    assert complexity("nic2026", photograph).decode == usual.decode
 
 
 def test_header_is_read_without_torch(tmp_path: Path, photograph: Image.Image) -> None:
