@@ -346,6 +346,20 @@ def test_of_halved_pictures_coarser_scales_are_compared(monkeypatch: pytest.Monk
     torch.testing.assert_close(mixed, (1 - found) / SIMILARITY_UNIT + means)
 
 
+@pytest.mark.parametrize("masking", [False, True])
+def test_training_for_squared_errors_has_some_of_structure(masking: bool) -> None:
+    network = TransformCodec(replace(SMALL, masking=masking))
+    pixels = torch.rand(2, 3, 161, 170, generator=torch.Generator().manual_seed(3))
+    found = recipe_module.training_distortion(network, pixels + 0.1, pixels)
+    structured = (1 - ms_ssim(pixels + 0.1, pixels)) / SIMILARITY_UNIT
+    expected = mixed_distortion(pixels + 0.1, pixels) if masking else 0.95 * 0.1**2 + 0.05 * structured
+    torch.testing.assert_close(found, expected)
+    small = pixels[..., :100]
+    torch.testing.assert_close(
+        recipe_module.training_distortion(network, small + 0.1, small), torch.full((2,), 0.1**2)
+    )
+
+
 def test_a_recipe_knows_what_it_can_be_tuned_for() -> None:
     with pytest.raises(ValueError, match="cannot be tuned for 'vmaf'; there is ssim"):
         find_recipe("nic2026", tune="vmaf")

@@ -18,7 +18,7 @@ SIGMA = 1.5
 FLOOR = 0.05
 
 
-def smallest_side(halvings: int) -> int:
+def smallest_side(halvings: int = 0) -> int:
     """Pixels a side that pictures need for `ms_ssim`."""
     return -(-SMALLEST_SIDE >> halvings)
 

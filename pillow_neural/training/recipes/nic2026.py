@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from pillow_neural.entropy.gaussian import index_of_scale
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.integer import ACTIVATION_LIMIT
+from pillow_neural.networks.ms_ssim import ms_ssim, smallest_side
 from pillow_neural.networks.prior_layers import MeanPhase, ScalePhase
 from pillow_neural.networks.transform_codec import (
+    SIMILARITY_UNIT,
     SLOPE,
     NetworkShape,
     TransformCodec,
@@ -41,6 +43,7 @@ PIXEL_FEATURES, PIXEL_LAYERS = 48, 3
 TUNED_PIXEL_FEATURES, TUNED_PIXEL_LAYERS = 32, 2
 HIDDEN_SIGN_SHARE = 180
 COMPANDING = 0.75
+SIMILARITY_SHARE = 0.05
 
 
 def build(masking: bool = False) -> TransformCodec:
@@ -104,10 +107,22 @@ def step(network: nn.Module, batch: Tensor, random: torch.Generator) -> StepResu
     output = network(pixels, rate, as_coded=torch.rand((), generator=random).item() < CODED_SHARE)
     bpp = output.bits / (pixels.shape[2] * pixels.shape[3])
     weight = lambda_of_rate(rate)
-    errors = SLOPE * weight * network.distortion(output.reconstruction, pixels)
+    errors = SLOPE * weight * training_distortion(network, output.reconstruction, pixels)
     loss = ((bpp + errors) / weight**LOSS_EXPONENT).mean()
     mse = squared_error(output.reconstruction.detach(), pixels)
     return StepResult(loss, bpp.mean().detach(), -10 * torch.log10(mse).mean())
+
+
+def training_distortion(network: TransformCodec, reconstruction: Tensor, pixels: Tensor) -> Tensor:
+    """What is trained to be little of: the network's distortion, two [B, 3, H, W] in 0..1 -> [B].
+
+    Where that is the squared error, with a share of 1 - MS-SSIM, which costs next to nothing of PSNR.
+    """
+    distortion = network.distortion(reconstruction, pixels)
+    if network.shape.masking or min(pixels.shape[2:]) < smallest_side():
+        return distortion
+    dissimilarity = (1 - ms_ssim(reconstruction, pixels)) / SIMILARITY_UNIT
+    return torch.lerp(distortion, dissimilarity, SIMILARITY_SHARE)
 
 
 def use_filter(network: nn.Module, post_filter: AdaptiveFilter) -> None:
