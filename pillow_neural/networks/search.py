@@ -102,7 +102,7 @@ def rest_of(
         decoded: symbols plus means in steps, [B, C, H, W].
         slope: bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
         linear: take the derivatives of synthesis and means for those of their linear parts, which is nearly
-            as good for a first step and takes a fourth of the time.
+            as good for a first step and takes a third of the time.
     """
     errors = torch.zeros(len(decoded), device=decoded.device)
     differentiated = _linearised if linear else _differentiated
