@@ -79,7 +79,7 @@ def add_parser(commands: Commands[argparse.ArgumentParser]) -> None:
         "--effort",
         type=arguments.effort,
         metavar="N",
-        help=f"how much to look for an encoding that costs less: 0 to {MAX_EFFORT}, usually {DEFAULT_EFFORT}",
+        help=f"how much to look for fewer bytes, 0 to {MAX_EFFORT} (default: {DEFAULT_EFFORT})",
     )
     arguments.add_conversion(command, "pictures, patterns, or folders of pictures", ".nic")
 

@@ -138,10 +138,10 @@ class SymbolChooser:
         """A choice that knows what another one left out; with effort 3 or more the cheapest of several."""
         search = Search(picture, self._network.context_value())
         choice = self._choose(picture, search.moved(self._first_derivative(picture)), search.weight)
-        best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
         more = (effort - 1) // 2
         if not more:
-            return best
+            return choice.chosen
+        best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
         for _ in range(more):
             rest = self._rest(picture, choice)
             best, lowest = _cheaper(best, lowest, choice, rest.errors + self._bits_of(choice))

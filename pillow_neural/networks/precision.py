@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 
 AMD = "AuthenticAMD"
-BYTE_LIMIT = 127
-_TRIED = 300
 
 
 @cache
@@ -47,7 +45,9 @@ def multiplies_bytes() -> bool:
     """
     if not torch.cpu._is_vnni_supported():
         return False
-    signs = 1 - 2 * (torch.arange(4 * _TRIED).view(4, _TRIED) % torch.tensor([[5], [3], [2], [9]]) % 2)
-    rows, columns = signs * BYTE_LIMIT, signs.T.contiguous() * BYTE_LIMIT
-    found = torch._int_mm(rows.to(torch.int8), columns.to(torch.int8))
-    return bool(torch.equal(found, (rows @ columns).int()))
+    largest = torch.iinfo(torch.int8).max
+    rows = (
+        torch.tensor([largest, -largest], dtype=torch.int8).repeat(32)[:, None].expand(-1, 256).contiguous()
+    )
+    found = torch._int_mm(rows, rows.T.contiguous())
+    return bool(torch.equal(found, rows.int() @ rows.int().T))

@@ -16,7 +16,7 @@ JPEG AI). The scale context from integer symbols of earlier phases gives back wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -106,12 +106,9 @@ class PhasedPrior(nn.Module):
             unit, rate: as for `walk`.
         """
         features = self.hyper_synthesis(hyper)
-        means, earlier = torch.zeros_like(decoded), torch.zeros_like(decoded[0])
-        for phase, predict in enumerate(self.means):
-            channels, height, width = decoded.shape[1:]
-            mask = phase_mask(phase, channels, height, width, decoded.device).to(decoded.dtype)
+        means = torch.zeros_like(decoded)
+        for predict, (mask, earlier) in zip(self.means, _masks(decoded), strict=True):
             means = means + predict(features, decoded * earlier, unit, rate).float() * mask
-            earlier = earlier + mask
         return means
 
     def linear_derivative(self, slope: Tensor, rate: Tensor) -> Tensor:
@@ -119,14 +116,11 @@ class PhasedPrior(nn.Module):
 
         Both [B, C, H, W], normalised; rate [B].
         """
-        derivative, earlier = torch.zeros_like(slope), torch.zeros_like(slope[0])
-        for phase, predict in enumerate(self.means):
-            channels, height, width = slope.shape[1:]
-            mask = phase_mask(phase, channels, height, width, slope.device).to(slope.dtype)
-            if phase:
-                assert isinstance(predict, MeanPhase)
+        derivative = torch.zeros_like(slope)
+        for predict, (mask, earlier) in zip(self.means, _masks(slope), strict=True):
+            assert isinstance(predict, MeanPhase)
+            if predict.linear is not None:
                 derivative += predict.linear_transposed(slope * mask, rate) * earlier
-            earlier = earlier + mask
         return derivative
 
     def magnitudes(self, hyper: Tensor, rate: Tensor, latents: int, decode: MagnitudeDecoder) -> Tensor:
@@ -196,6 +190,16 @@ class PhasedPrior(nn.Module):
         for phase in range(PHASES):
             magnitudes, decoded = step(phase)
         return decoded
+
+
+def _masks(like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Which latents each phase decodes and which those before it did, 0 or 1, [C, H, W]; of [B, C, H, W]."""
+    channels, height, width = like.shape[1:]
+    earlier = torch.zeros_like(like[0])
+    for phase in range(PHASES):
+        mask = phase_mask(phase, channels, height, width, like.device).to(like.dtype)
+        yield mask, earlier
+        earlier = earlier + mask
 
 
 def _asinh(values: Tensor) -> Tensor:

@@ -109,7 +109,9 @@ def rest_of(
     with torch.inference_mode(False):
         derivative = WORTH * 2 * picture.weight * (picture.latents - decoded)
         for tile in _tiles(picture, decoded, LARGEST_LINEAR_TILE if linear else LARGEST_TILE):
-            more, seen = differentiated(network, tile, slope[tile.latents])
+            own = torch.zeros_like(tile.decoded)
+            own[tile.own] = slope[tile.latents][tile.own]
+            more, seen = differentiated(network, tile, own)
             errors = errors + more
             derivative[tile.latents] += seen
     return Rest(errors, derivative)
@@ -172,29 +174,25 @@ def _part(spans: Sequence[slice], factor: int) -> Part:
 
 
 def _differentiated(network: TransformCodec, tile: _Tile, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """lambda * D of a tile's own pixels, and the derivative by all its latents."""
-    own = torch.zeros_like(slope)
-    own[tile.own] = slope[tile.own]
+    """lambda * D of a tile's own pixels, and the derivative by all its latents. Slopes are of its own."""
     with torch.enable_grad():
         seen = tile.decoded.requires_grad_()
         means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
         errors = _errors(network, tile)
-        loss = errors.sum() - (own * means * tile.unit).sum()
+        loss = errors.sum() - (slope * means * tile.unit).sum()
         return errors.detach(), torch.autograd.grad(loss, seen)[0]
 
 
 def _linearised(network: TransformCodec, tile: _Tile, slope: Tensor) -> tuple[Tensor, Tensor]:
     """As `_differentiated`, of the linear parts of synthesis and means; the errors are those for that."""
     with torch.no_grad():
-        own = torch.zeros_like(slope)
-        own[tile.own] = slope[tile.own]
         staged = _staged(network, tile)
     with torch.enable_grad():
         errors = _errors_of_staged(network, tile, staged.requires_grad_(), coarse=True)
         by_pixels = torch.autograd.grad(errors.sum(), staged)[0]
     with torch.no_grad():
         seen = network.synthesis.linear_transposed(by_pixels) * network.inverse_gains(tile.rate)
-        later = network.prior.linear_derivative(own * tile.unit, tile.rate) / tile.unit
+        later = network.prior.linear_derivative(slope * tile.unit, tile.rate) / tile.unit
         return errors.detach(), seen - later
 
 

@@ -98,7 +98,7 @@ class Synthesis(nn.Module):
 
         Of a derivative by pixels it makes one by latents, in pixel units.
         """
-        weight = averaged_planes(self.linear.weight) if pixels.shape[1] == 1 else self.linear.weight
+        weight = self._linear_weight(pixels.shape[1])
         return F.conv2d(F.pixel_unshuffle(pixels, BLOCK), weight.transpose(0, 1))
 
     def reduced(self, latents: Tensor, reduction: int, planes: int = 3) -> Tensor:
@@ -108,10 +108,15 @@ class Synthesis(nn.Module):
         most of the multiplications, adds little to such means.
         """
         side = BLOCK // reduction
-        weight = averaged_planes(self.linear.weight) if planes == 1 else self.linear.weight
-        kernels = weight.view(planes, side, reduction, side, reduction, -1).mean(dim=(2, 4))
+        kernels = (
+            self._linear_weight(planes).view(planes, side, reduction, side, reduction, -1).mean(dim=(2, 4))
+        )
         pixels = F.conv2d(latents, kernels.reshape(planes * side * side, -1, 1, 1))
         return F.pixel_shuffle(pixels, side).float()
+
+    def _linear_weight(self, planes: int) -> Tensor:
+        """Of the linear transform to 3 planes or 1, [planes * 256, latents, 1, 1]."""
+        return averaged_planes(self.linear.weight) if planes == 1 else self.linear.weight
 
     def colour_channels(self) -> Tensor:
         """Which latents hardly show in grey pictures, bool [latents]: see GREY_SHARE."""
