@@ -24,8 +24,8 @@ from pillow_neural.graphics import visible_squared_error
 from pillow_neural.header import AVIF_CODEC, LOSSLESS_CODEC, NO_WEIGHTS, Header
 from pillow_neural.layers import check_layers, layer_count, read_payload
 from pillow_neural.modes import has_alpha
-from pillow_neural.rate_control import largest_within
-from pillow_neural.settings import MAX_QUALITY, MIN_QUALITY, SaveOptions
+from pillow_neural.rate_control import largest_within, level_within
+from pillow_neural.settings import DEFAULT_EFFORT, MAX_QUALITY, MIN_QUALITY, SaveOptions
 
 _GREY = 128
 
@@ -164,14 +164,25 @@ def _within(
         if exact is not None and len(exact) <= limit:
             return exact
 
-    def file_at(level: int) -> bytes:
-        return file_of(header, [code(frame, codec, level, options.effort) for frame in frames], options)
+    def file_at(level: int, effort: int = options.effort) -> bytes:
+        return file_of(header, [code(frame, codec, level, effort) for frame in frames], options)
 
     beside = metadata_chunks(options) + [Chunk("ALPH", f.alpha) for f in frames if f.alpha is not None]
     rest = limit - sum(len(chunk.data) for chunk in beside)
     guess = min(max(8 * rest / (header.width * header.height * len(frames)), MIN_QUALITY), MAX_QUALITY)
-    data = largest_within(file_at, limit, codec.level_of_quality(guess))
+    level = codec.level_of_quality(guess)
+    if options.effort > DEFAULT_EFFORT:
+        level = _level_without_effort(file_at, limit, level)
+    data = largest_within(file_at, limit, level)
     return fallback.better_within(data, limit) if fallback else data
+
+
+def _level_without_effort(file_at: Callable[[int, int], bytes], limit: int, guess: int) -> int:
+    """A level whose files are about as long with more effort, found in less time."""
+    try:
+        return level_within(lambda level: file_at(level, DEFAULT_EFFORT), limit, guess)
+    except ValueError:
+        return 0
 
 
 def _squared_error(im: Image.Image, data: bytes) -> float:

@@ -31,14 +31,23 @@ def largest_within(encode: Callable[[int], Encoded], limit: int, guess: int) -> 
     Raises:
         ValueError: even level 0 is longer than `limit`; the message tells its length.
     """
+    return _found(encode, limit, guess)[1]
+
+
+def level_within(encode: Callable[[int], Sized], limit: int, guess: int) -> int:
+    """Return the level of the encoding that `largest_within` returns; for arguments and errors see there."""
+    return _found(encode, limit, guess)[0]
+
+
+def _found(encode: Callable[[int], Encoded], limit: int, guess: int) -> tuple[int, Encoded]:
     search = _Search(math.log(limit * _AIM))
-    best: Encoded | None = None
+    best: tuple[int, Encoded] | None = None
     level = min(max(guess, 0), RATE_LEVELS)
     for _ in range(_MOST_TRIALS):
         encoded = encode(level)
         size = len(encoded)
         if size <= limit:
-            best = encoded if best is None or size >= len(best) else best
+            best = (level, encoded) if best is None or size >= len(best[1]) else best
             if size >= _ENOUGH * limit:
                 break
         elif level == 0:

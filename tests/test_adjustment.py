@@ -16,7 +16,16 @@ from pillow_neural.benchmark.metrics import psnr
 from pillow_neural.codecs import nic2026_adjustment
 from pillow_neural.codecs.nic2026 import Nic2026, Parameters
 from pillow_neural.networks import strips
-from pillow_neural.networks.adjustment import adjusted, equations, fitted, luma, strengths_of, with_colours
+from pillow_neural.networks.adjustment import (
+    Stages,
+    adjusted,
+    equations,
+    fitted,
+    luma,
+    strengths_of,
+    with_colours,
+)
+from pillow_neural.networks.search import outcome_of
 from tests.codec_helpers import default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
@@ -78,16 +87,25 @@ def test_a_strength_that_was_used_is_found(place: int) -> None:
     strengths = strengths_of(numbers)
     partly = synthesised + (1 + strengths[:, :1, None, None]) * (filtered - synthesised)
     wanted = adjusted(partly + with_colours(change, strengths), strengths)
-    parts = zip(*(each.split(2) for each in (wanted, synthesised, filtered, filtered + change)), strict=True)
-    fit = fitted(equations(*part, margin=4) for part in parts)
-    assert (fit.numbers - numbers).abs().max() <= 1
-    inner = (wanted - filtered - change)[:, :, 4:-4, 4:-4]
-    assert fit.saved == pytest.approx(inner.square().sum().item(), rel=0.01)
+    inner, stages = wanted[:, :, 4:-6, 3:-5], Stages(synthesised, filtered, filtered + change)
+    each = equations(inner, stages, 4, 3)
+    assert each.aims.shape == (3, 5)
+    first, others = (
+        equations(inner[part], Stages(*(stage[part] for stage in stages)), 4, 3)
+        for part in (slice(0, 1), slice(1, 3))
+    )
+    for fit in (fitted(each), fitted(each.together()), fitted(first.plus(others.together()))):
+        assert (fit.numbers - numbers).abs().max() <= 1
+    errors = (inner - stages.staged[:, :, 4:-6, 3:-5]).square().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(fitted(each).saved, errors.double(), rtol=0.01, atol=0)
+    torch.testing.assert_close(fitted(each.together()).saved, errors.sum()[None].double(), rtol=0.01, atol=0)
 
 
-def _without(codec: Nic2026, pixels: Tensor, level: int) -> tuple[Tensor, Tensor, Parameters]:
+def _without(
+    codec: Nic2026, pixels: Tensor, level: int, effort: int = 0
+) -> tuple[Tensor, Tensor, Parameters]:
     """What is decoded with the strengths of a picture and without, and its parameters."""
-    (payload,) = codec.encode(pixels, [level])
+    (payload,) = codec.encode(pixels, [level], effort)
     parameters = Parameters.of(payload)
     plain = payload._replace(parameters=_changed(parameters))
     size = pixels.shape[3], pixels.shape[2]
@@ -98,12 +116,14 @@ def _changed(parameters: Parameters, *strengths: int) -> bytes:
     return parameters._replace(strengths=strengths).to_bytes()
 
 
-@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize(
+    ("planes", "level", "effort"), [(1, 20_000, 0), (3, 20_000, 0), (3, 40_000, 1), (3, 40_000, 3)]
+)
 def test_files_are_nearer_to_their_pictures_with_strengths(
-    codec: Nic2026, pixels: Tensor, planes: int
+    codec: Nic2026, pixels: Tensor, planes: int, level: int, effort: int
 ) -> None:
     picture = pixels.float().mean(dim=1, keepdim=True).to(torch.uint8) if planes == 1 else pixels
-    with_them, plain, parameters = _without(codec, picture, 20_000)
+    with_them, plain, parameters = _without(codec, picture, level, effort)
     assert len(parameters.strengths) == 5
     errors = [(each.float() - picture).square().mean().item() for each in (with_them, plain)]
     assert errors[0] < errors[1]
@@ -127,6 +147,22 @@ def test_pictures_where_strengths_save_less_than_they_cost_have_none(codec: Nic2
     assert Parameters.of(codec.encode(flat, [20_000])[0]).strengths == ()
 
 
+@pytest.mark.parametrize("effort", [1, 3])
+def test_a_search_fits_strengths_to_what_is_coded(codec: Nic2026, pixels: Tensor, effort: int) -> None:
+    """Near to those that are the best for the decoded picture; a first choice asks for other ones."""
+    (payload,) = codec.encode(pixels, [40_000], effort)
+    found, chooser, network = Parameters.of(payload).strengths, codec._chooser, codec._network
+    plain = payload._replace(parameters=_changed(Parameters.of(payload)))
+    with torch.inference_mode():
+        picture = chooser.prepare(pixels, [40_000])
+        coded, first = codec.decode_latents([plain], 310, 200), chooser._at_once(picture, hide=False).decoded
+        best, other = (
+            fitted(outcome_of(network, picture, each).finish).numbers[0].numpy() for each in (coded, first)
+        )
+    assert np.abs(found - best).mean() <= (0.5 if effort == 3 else 2)
+    assert np.abs(other - best).mean() > 3
+
+
 def test_a_place_between_others_has_a_say(codec: Nic2026, pixels: Tensor) -> None:
     """A patch of colour in a grey picture, where nine tiles would not have seen it."""
     grey = pixels.float().mean(dim=1, keepdim=True).expand_as(pixels).to(torch.uint8)
@@ -137,10 +173,14 @@ def test_a_place_between_others_has_a_say(codec: Nic2026, pixels: Tensor) -> Non
 
 
 @pytest.mark.usefixtures("in_float32")
-def test_a_batch_has_the_strengths_of_each_picture(codec: Nic2026, pixels: Tensor) -> None:
+@pytest.mark.parametrize("effort", [0, 1])
+def test_a_batch_has_the_strengths_of_each_picture(codec: Nic2026, pixels: Tensor, effort: int) -> None:
     both = torch.cat([pixels, pixels.flip(3)])
-    payloads = codec.encode(both, [20_000, 40_000])
-    alone = [codec.encode(each[None], [level])[0] for each, level in zip(both, (20_000, 40_000), strict=True)]
+    payloads = codec.encode(both, [20_000, 40_000], effort)
+    alone = [
+        codec.encode(each[None], [level], effort)[0]
+        for each, level in zip(both, (20_000, 40_000), strict=True)
+    ]
     assert [each.parameters for each in payloads] == [each.parameters for each in alone]
     plain = payloads[0]._replace(parameters=_changed(Parameters.of(payloads[0])))
     together = codec.decode([plain, payloads[1]], 310, 200)

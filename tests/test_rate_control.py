@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillow_neural.codecs.contract import RATE_LEVELS
-from pillow_neural.rate_control import largest_within
+from pillow_neural.rate_control import largest_within, level_within
 
 
 class _Counted:
@@ -35,6 +35,12 @@ def test_all_levels_fit() -> None:
     encode = _Counted(100, 5_000)
     assert len(largest_within(encode, 10**9, 30_000)) == 5_000
     assert encode.trials <= 3
+
+
+@pytest.mark.parametrize("limit", [3_000, 20_000, 10**6])
+def test_level_of_the_largest(limit: int) -> None:
+    encode = _Counted(2_500, 100_000)
+    assert encode(level_within(encode, limit, 30_000)) == largest_within(encode, limit, 30_000)
 
 
 def test_no_level_fits() -> None:

@@ -12,15 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pillow_neural import picture
 from pillow_neural.benchmark.metrics import ms_ssim, psnr
-from pillow_neural.codecs.contract import Payload
+from pillow_neural.codecs.contract import Codec, Payload
 from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
+from pillow_neural.coding import Coded, Planes, code
 from pillow_neural.networks import search
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.prior_layers import MeanPhase
-from pillow_neural.networks.search import Picture, Search, errors_of, rest_of
+from pillow_neural.networks.search import Search, outcome_of, rest_of
+from pillow_neural.networks.search_tiles import Picture, tiles
 from pillow_neural.networks.transform_codec import TransformCodec
+from pillow_neural.settings import DEFAULT_EFFORT
 from tests.codec_helpers import default_codec
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
@@ -70,7 +74,7 @@ def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Ten
             means = network.prior.means_after(
                 picture.hyper, decoded / picture.unit, picture.unit, picture.rate
             )
-            errors = errors_of(network, picture, decoded) / search.WORTH
+            errors = outcome_of(network, picture, decoded).errors / search.WORTH
             own = (picture.weight * (picture.latents - decoded).square()).double().sum()
             rest = search.WORTH * (errors.double().sum() - own)
             return float(rest - (slope * means * picture.unit).double().sum())
@@ -107,7 +111,7 @@ def test_where_all_is_linear_linear_derivatives_are_exact(codec: Nic2026, pixels
         assert isinstance(mean, MeanPhase)
         torch.nn.init.zeros_(mean.to_mean.weight)
     exact, linear = (rest_of(network, picture, choice.decoded, slope, linear) for linear in (False, True))
-    assert torch.equal(linear.errors, exact.errors)
+    assert torch.equal(linear.outcome.errors, exact.outcome.errors)
     assert torch.allclose(linear.derivative, exact.derivative, atol=1e-3 * float(exact.derivative.std()))
     other = rest_of(codec._network, picture, choice.decoded, slope, linear=True)
     assert not torch.allclose(other.derivative, exact.derivative, atol=0.1 * float(exact.derivative.std()))
@@ -125,23 +129,23 @@ def test_tiles_differentiate_as_the_whole(
     slope = chooser._slope(picture, choice).double()
     network, picture, choice = _in_float64(codec, picture, choice, monkeypatch)
     whole = rest_of(network, picture, choice.decoded, slope, linear)
-    assert [tile.pixels.shape[2:] for tile in search._tiles(picture, choice.decoded, 3)] == [
+    assert [tile.pixels.shape[2:] for tile in tiles(picture, choice.decoded, 3)] == [
         (128, 190),
         (128, 190),
         (144, 190),
     ]
-    assert len(list(search._tiles(picture, choice.decoded, 2))) == 8
+    assert len(list(tiles(picture, choice.decoded, 2))) == 8
     monkeypatch.setattr(search, "LARGEST_LINEAR_TILE" if linear else "LARGEST_TILE", 2)
-    tiles = rest_of(network, picture, choice.decoded, slope, linear)
-    assert torch.allclose(tiles.errors, whole.errors, rtol=1e-4)
-    assert torch.allclose(tiles.derivative, whole.derivative, atol=1e-3 * float(whole.derivative.std()))
+    parts = rest_of(network, picture, choice.decoded, slope, linear)
+    assert torch.allclose(parts.outcome.errors, whole.outcome.errors, rtol=1e-4)
+    assert torch.allclose(parts.derivative, whole.derivative, atol=1e-3 * float(whole.derivative.std()))
 
 
 def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor) -> None:
     _, picture, _ = _chosen(codec, pixels)
-    moving = Search(picture, codec._network.context_value())
+    moving = Search(codec._network, picture, 4)
     assert torch.equal(moving.moved(torch.zeros_like(picture.latents)), picture.latents)
-    moving = Search(picture, codec._network.context_value())
+    moving = Search(codec._network, picture, 4)
     one = 0.1 * moving.weight.expand_as(picture.latents)
     first, same, third = (moving.moved(d) - picture.latents for d in (one, one, torch.zeros_like(one)))
     assert (first < 0).all()
@@ -152,17 +156,18 @@ def test_latents_move_against_the_mean_derivative(codec: Nic2026, pixels: Tensor
 
 def test_latents_move_by_a_part_of_a_step_at_most(codec: Nic2026, pixels: Tensor) -> None:
     _, picture, _ = _chosen(codec, pixels)
-    moving = Search(picture, codec._network.context_value())
+    moving = Search(codec._network, picture, 4)
     derivative = 1e6 * moving.weight.expand_as(picture.latents)
     moved = moving.moved(derivative) - picture.latents
-    torch.testing.assert_close(moved, torch.full_like(moved, -search.LARGEST_MOVE), rtol=1e-3, atol=1e-4)
+    pace = search.MASKED_PACE if codec._network.shape.masking else search.PACE
+    torch.testing.assert_close(moved, torch.full_like(moved, -pace.largest_move), rtol=1e-3, atol=1e-4)
 
 
 def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Payload]) -> Tensor:
     picture = codec._chooser.prepare(pixels, levels)
     decoded = codec.decode_latents(payloads, 190, 200)
     bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
-    return bits + errors_of(codec._network, picture, decoded)
+    return bits + outcome_of(codec._network, picture, decoded).errors
 
 
 @torch.inference_mode()
@@ -204,3 +209,19 @@ def test_saving_with_effort_is_better_at_equal_size() -> None:
             assert 2_900 < len(file.getvalue()) <= 3_000
             found.append(metric(np.asarray(image), np.asarray(Image.open(file))))
         assert found[1] > found[0]
+
+
+def test_a_target_size_is_looked_for_with_less_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    efforts = []
+
+    def noted(frame: Planes, codec: Codec, level: int, effort: int) -> Coded:
+        efforts.append(effort)
+        return code(frame, codec, level, effort)
+
+    monkeypatch.setattr(picture, "code", noted)
+    file = io.BytesIO()
+    Image.open(EXAMPLE).convert("RGB").crop((96, 64, 416, 320)).save(file, "NIC", target_size=4_000, effort=5)
+    assert 3_900 < len(file.getvalue()) <= 4_000
+    assert efforts.count(5) <= 2 < efforts.count(DEFAULT_EFFORT)
+    with pytest.raises(ValueError, match="target_size 90 is too small"):
+        Image.effect_noise((300, 300), 90).convert("RGB").save(file, "NIC", target_size=90, effort=3)

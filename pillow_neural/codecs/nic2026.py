@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from pillow_neural.codecs.contract import Payload
-from pillow_neural.codecs.nic2026_adjustment import strengths_for
 from pillow_neural.codecs.nic2026_places import Places, joined
 from pillow_neural.codecs.nic2026_stream import (
     Section,
@@ -132,9 +131,8 @@ class Nic2026:
         """One stream a picture; see the contract. Effort: see `SymbolChooser`."""
         picture = self._chooser.prepare(pictures, levels)
         chosen = self._chooser.chosen(picture, effort)
-        strengths = strengths_for(self._network, picture, chosen.decoded)
         payloads = []
-        for level, sections, own in zip(levels, chosen.sections, strengths, strict=True):
+        for level, sections, own in zip(levels, *chosen, strict=True):
             encoder = SymbolEncoder(self._tables)
             for section in sections:
                 encoder.encode(section.symbols, section.tables)

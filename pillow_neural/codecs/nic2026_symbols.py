@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pillow_neural.codecs.nic2026_adjustment import finish_of_tiles, strengths_for
 from pillow_neural.codecs.nic2026_places import Places, joined
 from pillow_neural.codecs.nic2026_stream import Section, cells, coded_in_phase, hyper_tables, sign_tables
 from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
@@ -25,19 +26,22 @@ from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import other_parity, rate_distortion_round
-from pillow_neural.networks.search import Picture, Rest, Search, errors_of, rest_of
+from pillow_neural.networks.search import Outcome, Rest, Search, outcome_of, rest_of
+from pillow_neural.networks.search_tiles import Picture
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
 
 SYMBOL_LIMIT = 2**20
+STEPS = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12)
+"""Of each effort, by derivatives of whole networks, after a first of linear parts that all but 0 take."""
 
 
 class Chosen(NamedTuple):
-    """What to code for each picture of a batch, and the latents that come of it, [B, C, H, W] in steps."""
+    """What to code for each picture of a batch: its numbers, and the strengths that finish it or none."""
 
     sections: list[list[Section]]
-    decoded: Tensor
+    strengths: list[tuple[int, ...]]
 
 
 class Choice(NamedTuple):
@@ -54,11 +58,6 @@ class Choice(NamedTuple):
     decoded: Tensor
     symbols: Tensor
     indices: Tensor
-
-    @property
-    def chosen(self) -> Chosen:
-        """Without what only a search needs."""
-        return Chosen(self.sections, self.decoded)
 
 
 class SymbolChooser:
@@ -81,7 +80,7 @@ class SymbolChooser:
 
         The hyper-latents of four phases, then the magnitudes of four phases, then signs.
         """
-        best = self._searched(picture, effort) if effort else self._at_once(picture).chosen
+        best = self._searched(picture, effort) if effort else self._finished(picture, self._at_once(picture))
         hyper = self._hyper_sections(picture)
         return best._replace(sections=[z + own for z, own in zip(hyper, best.sections, strict=True)])
 
@@ -134,27 +133,43 @@ class SymbolChooser:
         weight = picture.weight * self._network.choice_value()
         return self._choose(picture, picture.latents, weight, hide)
 
+    def _finished(self, picture: Picture, choice: Choice) -> Chosen:
+        finish = finish_of_tiles(self._network, picture, choice.decoded)
+        return Chosen(choice.sections, strengths_for(picture, finish))
+
     def _searched(self, picture: Picture, effort: int) -> Chosen:
         """A choice that knows what another one left out; with effort 3 or more the cheapest of several."""
-        search = Search(picture, self._network.context_value())
-        choice = self._choose(picture, search.moved(self._first_derivative(picture)), search.weight)
-        more = (effort - 1) // 2
-        if not more:
-            return choice.chosen
-        best, lowest = choice.chosen, torch.full((len(choice.sections),), math.inf)
-        for _ in range(more):
+        steps = STEPS[effort]
+        search = Search(self._network, picture, steps)
+        first = self._first_rest(picture)
+        choice = self._choose(picture, search.moved(first.derivative), search.weight)
+        best = Chosen(choice.sections, strengths_for(picture, first.outcome.finish, foreseen=True))
+        lowest = torch.full((len(choice.sections),), math.inf)
+        for _ in range(steps):
             rest = self._rest(picture, choice)
-            best, lowest = _cheaper(best, lowest, choice, rest.errors + self._bits_of(choice))
+            best, lowest = self._cheaper(picture, best, lowest, choice, rest.outcome)
             choice = self._choose(picture, search.moved(rest.derivative), search.weight)
-        errors = errors_of(self._network, picture, choice.decoded)
-        return _cheaper(best, lowest, choice, errors + self._bits_of(choice))[0]
+        if steps:
+            outcome = outcome_of(self._network, picture, choice.decoded)
+            best, _ = self._cheaper(picture, best, lowest, choice, outcome)
+        return best
 
-    def _first_derivative(self, picture: Picture) -> Tensor:
-        """Of what a choice leaves out that is not coded and has no hidden signs, [B, C, H, W].
+    def _cheaper(
+        self, picture: Picture, best: Chosen, lowest: Tensor, new: Choice, outcome: Outcome
+    ) -> tuple[Chosen, Tensor]:
+        """Of each picture what costs less, and how much that is, [B] on the CPU."""
+        costs = (outcome.errors + self._bits_of(new)).cpu()
+        news = zip(new.sections, strengths_for(picture, outcome.finish), strict=True)
+        pairs = zip(zip(*best, strict=True), news, (costs < lowest).tolist(), strict=True)
+        sections, strengths = zip(*(other if less else own for own, other, less in pairs), strict=True)
+        return Chosen(list(sections), list(strengths)), torch.minimum(costs, lowest)
+
+    def _first_rest(self, picture: Picture) -> Rest:
+        """What a choice leaves out that is not coded and has no hidden signs.
 
         What signs change in one choice is not what they change in another.
         """
-        return self._rest(picture, self._at_once(picture, hide=False), linear=True).derivative
+        return self._rest(picture, self._at_once(picture, hide=False), linear=True)
 
     def _rest(self, picture: Picture, choice: Choice, linear: bool = False) -> Rest:
         return rest_of(self._network, picture, choice.decoded, self._slope(picture, choice), linear)
@@ -242,12 +257,3 @@ class SymbolChooser:
         columns = self._costs.shape[1]
         places = torch.add(symbols.abs().clamp(max=columns - 1).long(), tables, alpha=columns)
         return self._costs.view(-1).index_select(0, places)
-
-
-def _cheaper(best: Chosen, lowest: Tensor, new: Choice, costs: Tensor) -> tuple[Chosen, Tensor]:
-    """Of each picture what costs less, and how much that is, [B] on the CPU."""
-    is_less = costs.cpu() < lowest
-    pairs = zip(best.sections, new.sections, is_less.tolist(), strict=True)
-    sections = [other if less else own for own, other, less in pairs]
-    decoded = torch.where(is_less.to(new.decoded.device)[:, None, None, None], new.decoded, best.decoded)
-    return Chosen(sections, decoded), torch.minimum(costs.cpu(), lowest)

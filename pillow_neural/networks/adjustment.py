@@ -13,7 +13,6 @@ the spirit of the adaptive loop filter of VVC (Tsai et al. 2013), with strengths
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -59,54 +58,96 @@ def adjusted(pixels: Tensor, strengths: Tensor) -> Tensor:
 
 
 class Equations(NamedTuple):
-    """Of least squares, sums over samples in float64.
+    """Of least squares, for each of N parts of pictures or pictures.
 
     Attributes:
-        products: of what each strength does, [5, 5].
-        aims: products of that with what is wanted, [5].
+        products: of what each strength does, summed over samples, [N, 5, 5].
+        aims: products of that with what is wanted, [N, 5].
     """
 
     products: Tensor
     aims: Tensor
 
+    def plus(self, others: Equations) -> Equations:
+        """Those of parts and of others of the same pictures."""
+        return Equations(self.products + others.products, self.aims + others.aims)
+
+    def together(self) -> Equations:
+        """Of all parts as one picture."""
+        return Equations(self.products.sum(dim=0, keepdim=True), self.aims.sum(dim=0, keepdim=True))
+
 
 class Fit(NamedTuple):
-    """Bytes of strengths, whole numbers [5], and the squared error that they save, summed over samples."""
+    """Bytes of strengths, whole numbers [N, 5], and the squared error that they save in all, [N]."""
 
     numbers: Tensor
-    saved: float
+    saved: Tensor
 
 
-def equations(
-    wanted: Tensor, synthesised: Tensor, filtered: Tensor, staged: Tensor, margin: int
-) -> Equations:
-    """Those of some parts of a picture, of the strengths that bring them nearest to what is wanted.
+class Stages(NamedTuple):
+    """Pixels [N, P, H, W] in 0..1 after synthesis, after the filter and after the pixel stage."""
+
+    synthesised: Tensor
+    filtered: Tensor
+    staged: Tensor
+
+
+def equations(wanted: Tensor, stages: Stages, top: int, left: int) -> Equations:
+    """Those of the strengths that bring what is decoded nearest to what is wanted.
 
     Args:
-        wanted: pixels of the picture, [N, P, H, W] in 0..1.
-        synthesised, filtered, staged: what there is of them after each of these.
-        margin: pixels at the borders that do not count.
+        wanted: pixels of pictures or of parts of them, [N, P, h, w] in 0..1.
+        stages: what there is of them, and of their surroundings.
+        top, left: the row and column where what is wanted begins.
     """
-    change = staged - filtered
-    straight, diagonal, colours = _directions(staged)
-    ways = (filtered - synthesised, change - luma(change), colours, straight, diagonal)
+    change = stages.staged - stages.filtered
+    straight, diagonal, colours = _directions(stages.staged)
+    planes, height, width = wanted.shape[1:]
 
-    def inner(values: Tensor) -> Tensor:
-        part = values[:, :, margin : values.shape[2] - margin, margin : values.shape[3] - margin]
-        return part.expand(-1, wanted.shape[1], -1, -1).flatten().double()
+    def part(values: Tensor) -> Tensor:
+        return values[:, :, top : top + height, left : left + width].flatten(2)
 
-    seen = torch.stack([inner(way) for way in ways])
-    return Equations(seen @ seen.T, seen @ inner(wanted - staged))
+    own = stages.filtered - stages.synthesised, change - luma(change), colours
+    coloured = torch.stack([*map(part, own), wanted.flatten(2) - part(stages.staged)], 1)
+    grey = torch.cat([part(straight), part(diagonal)], 1)
+    beside = coloured.sum(dim=2) @ grey.mT
+    return _of_products(_gram(coloured.flatten(2)), beside, planes * _gram(grey))
 
 
-def fitted(parts: Iterable[Equations]) -> Fit:
-    """The strengths that are best for all parts of a picture together."""
-    products, aims = (torch.stack(values).sum(dim=0) for values in zip(*parts, strict=True))
-    ridge = torch.diag(RIDGE * products.diagonal() + torch.finfo(torch.float32).eps)
-    exact = torch.linalg.solve(products + ridge, aims).cpu()
-    numbers = (exact / torch.tensor(UNITS)).round_().clamp_(-128, 127)
-    strengths = strengths_of(numbers).to(aims)
-    return Fit(numbers, float(strengths @ (2 * aims - products @ strengths)))
+def _gram(ways: Tensor) -> Tensor:
+    """Products of each two of K ways, [N, K, n] -> [N, K, K]."""
+    return ways @ ways.mT
+
+
+def _of_products(coloured: Tensor, beside: Tensor, grey: Tensor) -> Equations:
+    """Equations of products of three ways and what is wanted, [N, 4, 4], of two others [N, 2, 2], of both."""
+    products = torch.cat(
+        [
+            torch.cat([coloured[:, :3, :3], beside[:, :3]], 2),
+            torch.cat([beside[:, :3].mT, grey], 2),
+        ],
+        1,
+    )
+    return Equations(products, torch.cat([coloured[:, 3, :3], beside[:, 3]], 1))
+
+
+def no_equations(count: int, device: torch.device) -> Equations:
+    """Of so many pictures that ask for nothing."""
+    return Equations(
+        torch.zeros(count, STRENGTHS, STRENGTHS, device=device), torch.zeros(count, STRENGTHS, device=device)
+    )
+
+
+def fitted(wanted: Equations) -> Fit:
+    """The strengths that are best for each picture."""
+    products, aims = wanted.products.double(), wanted.aims.double()
+    ridge = RIDGE * products.diagonal(dim1=1, dim2=2) + torch.finfo(torch.float32).eps
+    exact = torch.linalg.solve(products + torch.diag_embed(ridge), aims)
+    units = torch.tensor(UNITS).to(exact)
+    numbers = (exact / units).round_().clamp_(-128, 127)
+    strengths = numbers * units
+    saved = (strengths * (2 * aims - (products @ strengths[:, :, None])[:, :, 0])).sum(dim=1)
+    return Fit(numbers.cpu(), saved.cpu())
 
 
 def _directions(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

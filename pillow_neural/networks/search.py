@@ -17,26 +17,41 @@ derivative as the linear part's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.adjustment import Equations, Stages, equations, no_equations
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
-from pillow_neural.networks.transform import BLOCK
-from pillow_neural.networks.transform_codec import (
-    HYPER_BLOCK,
-    TransformCodec,
-    lambda_of_rate,
-    mixed_distortion,
-)
+from pillow_neural.networks.search_tiles import Picture, Tile, tiles
+from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate, mixed_distortion
 
-STRENGTH = 1.1
-SHARE = 0.2
-"""Of the newest derivative in the running mean that latents are moved by."""
+
+class Pace(NamedTuple):
+    """How far latents move.
+
+    Attributes:
+        strength: of derivatives of whole networks.
+        linear_strength: of those of linear parts, where they are all there is.
+        largest_move: in quantisation steps, for derivatives hold nearby.
+    """
+
+    strength: float
+    linear_strength: float
+    largest_move: float
+
+
+PACE = Pace(1.5, 1.25, 0.5)
+"""Errors cost 1.5 times lambda where rate positions are (`transform_codec.SLOPE`)."""
+MASKED_PACE = Pace(1.1, 0.9, 0.25)
+"""Of MS-SSIM, whose derivatives hold less far, in smooth areas least."""
+
+LARGEST_SHARE = 0.2
+"""Of the newest derivative in the running mean that latents are moved by; the more steps, the less."""
+SHARES = 2.0
+"""About what the shares of many steps add up to."""
 
 WORTH = 0.9
 """Of lambda: with all of it, choices would be better and larger."""
@@ -44,51 +59,53 @@ WORTH = 0.9
 CURVATURE = 0.95
 """Of the error's weight in a choice without derivatives, which has to stand for some of what these tell."""
 
-LARGEST_MOVE = 0.3
-"""In quantisation steps: derivatives hold nearby, those of MS-SSIM in smooth areas most of all."""
-
-CELLS = HYPER_BLOCK // BLOCK
 LARGEST_TILE = 9
 LARGEST_LINEAR_TILE = 12
 """Cells of 64x64 pixels a side. When more are cut in two, both are large enough for MS-SSIM."""
 
 
-class Picture(NamedTuple):
-    """What is coded and with what, of a batch of pictures of one size.
-
-    Attributes:
-        pixels: uint8 [B, P, h, w], not padded.
-        latents: what symbols are chosen for, in quantisation steps, [B, C, H, W].
-        hyper: rounded hyper-latents, [B, hyper, H / 4, W / 4].
-        unit: expected magnitude of the latents in steps, [B, C, 1, 1].
-        weight: bits that a squared step of error is worth, [B, C, 1, 1] or [B, C, H, W].
-        rate: [B] in 0..1.
-    """
-
-    pixels: Tensor
-    latents: Tensor
-    hyper: Tensor
-    unit: Tensor
-    weight: Tensor
-    rate: Tensor
-
-
-class Rest(NamedTuple):
-    """What the choice of symbols left out.
+class Outcome(NamedTuple):
+    """What becomes of a choice of symbols.
 
     Attributes:
         errors: lambda * D, in bits, [B].
-        derivative: of that and of what later phases pay, less what the choice knew, by what was decoded,
-            [B, C, H, W].
+        finish: of the strengths that finish it best; nothing where the network is for MS-SSIM.
     """
 
     errors: Tensor
+    finish: Equations
+
+    @classmethod
+    def none(cls, pictures: int, device: torch.device) -> Outcome:
+        """Of pictures of which no tile was seen yet."""
+        return cls(torch.zeros(pictures, device=device), no_equations(pictures, device))
+
+    def plus(self, other: Outcome) -> Outcome:
+        """Of more tiles of the same pictures."""
+        return Outcome(self.errors + other.errors, self.finish.plus(other.finish))
+
+
+class Rest(NamedTuple):
+    """What a choice of symbols left out.
+
+    Attributes:
+        outcome: what becomes of it.
+        derivative: of its errors and of what later phases pay, less what the choice knew, by decoded latents,
+            [B, C, H, W].
+    """
+
+    outcome: Outcome
     derivative: Tensor
 
 
-def errors_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Tensor:
-    """lambda * D, in bits, of what was decoded, [B, C, H, W] in steps: [B]."""
-    return torch.stack([_errors(network, tile) for tile in _tiles(picture, decoded, LARGEST_TILE)]).sum(dim=0)
+def outcome_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Outcome:
+    """What becomes of decoded latents, [B, C, H, W] in steps."""
+    outcome = Outcome.none(len(decoded), decoded.device)
+    for tile in tiles(picture, decoded, LARGEST_TILE):
+        stages = _stages(network, tile)
+        errors = _errors_of_staged(network, tile, stages.staged)
+        outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages)))
+    return outcome
 
 
 def rest_of(
@@ -104,117 +121,66 @@ def rest_of(
         linear: take the derivatives of synthesis and means for those of their linear parts, which is nearly
             as good for a first step and takes a third of the time.
     """
-    errors = torch.zeros(len(decoded), device=decoded.device)
+    outcome = Outcome.none(len(decoded), decoded.device)
     differentiated = _linearised if linear else _differentiated
     with torch.inference_mode(False):
         derivative = WORTH * 2 * picture.weight * (picture.latents - decoded)
-        for tile in _tiles(picture, decoded, LARGEST_LINEAR_TILE if linear else LARGEST_TILE):
+        for tile in tiles(picture, decoded, LARGEST_LINEAR_TILE if linear else LARGEST_TILE):
             own = torch.zeros_like(tile.decoded)
             own[tile.own] = slope[tile.latents][tile.own]
             more, seen = differentiated(network, tile, own)
-            errors = errors + more
+            outcome = outcome.plus(more)
             derivative[tile.latents] += seen
-    return Rest(errors, derivative)
+    return Rest(outcome, derivative)
 
 
-Part = tuple[slice, slice, slice, slice]
-
-
-class _Tile(NamedTuple):
-    """A part of a batch, with cells of its neighbours around where there are any.
-
-    In tiles the memory is bounded; what MS-SSIM loses at their borders does not matter here.
-
-    Attributes:
-        pixels: of its own, in 0..1.
-        decoded, hyper, unit, rate: as of the whole, those of neighbours included.
-        latents: which of the whole these are.
-        own: which of these are its own.
-    """
-
-    pixels: Tensor
-    decoded: Tensor
-    hyper: Tensor
-    unit: Tensor
-    rate: Tensor
-    latents: Part
-    own: Part
-
-
-def _tiles(picture: Picture, decoded: Tensor, largest: int) -> Iterator[_Tile]:
-    rows, columns = picture.hyper.shape[2:]
-    for spans in product(_spans(rows, largest), _spans(columns, largest)):
-        around = [slice(max(0, span.start - 1), span.stop + 1) for span in spans]
-        own = [
-            slice(span.start - outer.start, span.stop - outer.start)
-            for span, outer in zip(spans, around, strict=True)
-        ]
-        latents = _part(around, CELLS)
-        yield _Tile(
-            picture.pixels[_part(spans, HYPER_BLOCK)].to(decoded.device).float() / 255,
-            decoded[latents].clone(),
-            picture.hyper[_part(around, 1)].clone(),
-            picture.unit.clone(),
-            picture.rate.clone(),
-            latents,
-            _part(own, CELLS),
-        )
-
-
-def _spans(cells: int, largest: int) -> list[slice]:
-    """About equal parts of at most so many cells."""
-    count = -(-cells // largest)
-    return [slice(*span) for span in pairwise(cells * number // count for number in range(count + 1))]
-
-
-def _part(spans: Sequence[slice], factor: int) -> Part:
-    """Spans of cells in rows and columns that each cell has so many of."""
-    rows, columns = (slice(span.start * factor, span.stop * factor) for span in spans)
-    return slice(None), slice(None), rows, columns
-
-
-def _differentiated(network: TransformCodec, tile: _Tile, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """lambda * D of a tile's own pixels, and the derivative by all its latents. Slopes are of its own."""
+def _differentiated(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Outcome, Tensor]:
+    """Of a tile's own pixels, and the derivative by all its latents. Slopes are of its own."""
     with torch.enable_grad():
         seen = tile.decoded.requires_grad_()
         means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
-        errors = _errors(network, tile)
+        stages = _stages(network, tile)
+        errors = _errors_of_staged(network, tile, stages.staged)
         loss = errors.sum() - (slope * means * tile.unit).sum()
-        return errors.detach(), torch.autograd.grad(loss, seen)[0]
+        derivative = torch.autograd.grad(loss, seen)[0]
+    with torch.no_grad():
+        return Outcome(errors.detach(), _finish(network, tile, stages)), derivative
 
 
-def _linearised(network: TransformCodec, tile: _Tile, slope: Tensor) -> tuple[Tensor, Tensor]:
+def _linearised(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Outcome, Tensor]:
     """As `_differentiated`, of the linear parts of synthesis and means; the errors are those for that."""
     with torch.no_grad():
-        staged = _staged(network, tile)
+        stages = _stages(network, tile)
     with torch.enable_grad():
-        errors = _errors_of_staged(network, tile, staged.requires_grad_(), coarse=True)
-        by_pixels = torch.autograd.grad(errors.sum(), staged)[0]
+        errors = _errors_of_staged(network, tile, stages.staged.requires_grad_(), coarse=True)
+        by_pixels = torch.autograd.grad(errors.sum(), stages.staged)[0]
     with torch.no_grad():
         seen = network.synthesis.linear_transposed(by_pixels) * network.inverse_gains(tile.rate)
         later = network.prior.linear_derivative(slope * tile.unit, tile.rate) / tile.unit
-        return errors.detach(), seen - later
+        return Outcome(errors.detach(), _finish(network, tile, stages)), seen - later
 
 
-def _errors(network: TransformCodec, tile: _Tile) -> Tensor:
-    """lambda * D of a tile's own pixels in bits, [B]."""
-    return _errors_of_staged(network, tile, _staged(network, tile))
-
-
-def _staged(network: TransformCodec, tile: _Tile) -> Tensor:
+def _stages(network: TransformCodec, tile: Tile) -> Stages:
     """Its pixels, and those of neighbours, before contrast is expanded."""
     synthesised = network.reconstruct(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
-    return network.filtered_and_staged(synthesised, tile.rate)[1]
+    return Stages(synthesised, *network.filtered_and_staged(synthesised, tile.rate))
 
 
-def _errors_of_staged(network: TransformCodec, tile: _Tile, staged: Tensor, coarse: bool = False) -> Tensor:
-    """`_errors` of what `_staged` gave.
+def _finish(network: TransformCodec, tile: Tile, stages: Stages) -> Equations:
+    """For the strengths of the tile's own pixels."""
+    if network.shape.masking:
+        return no_equations(len(tile.pixels), tile.pixels.device)
+    return equations(tile.pixels, stages, *tile.corner)
+
+
+def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coarse: bool = False) -> Tensor:
+    """lambda * D of a tile's own pixels in bits, [B].
 
     coarse: leave out the finest scale of MS-SSIM, which says little of it and takes most of the time.
     """
     pixels = tile.pixels
     worth = WORTH * lambda_of_rate(tile.rate) * (pixels.shape[2] * pixels.shape[3])
-    top, left = (span.start * BLOCK for span in tile.own[2:])
+    top, left = tile.corner
     if not (coarse and network.shape.masking and min(pixels.shape[2:]) >= SMALLEST_SIDE):
         return worth * network.distortion(_part_of(network.expanded(staged), top, left, pixels), pixels)
     half, expanded = F.avg_pool2d(pixels, 2), network.expanded(F.avg_pool2d(staged, 2), reduction=2)
@@ -228,17 +194,27 @@ def _part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:
 
 
 class Search:
-    """Where latents have been moved so far."""
+    """Where latents have been moved so far.
 
-    def __init__(self, picture: Picture, context_value: Tensor) -> None:
+    Args:
+        network: the codec's.
+        picture: what is coded.
+        steps: how many derivatives of whole networks there will be.
+    """
+
+    def __init__(self, network: TransformCodec, picture: Picture, steps: int) -> None:
         self._picture = picture
+        pace = MASKED_PACE if network.shape.masking else PACE
+        self._strength = pace.strength if steps else pace.linear_strength
+        self._largest = pace.largest_move
+        self._share = min(LARGEST_SHARE, SHARES / max(steps, 1))
         self._mean = torch.zeros_like(picture.latents)
         self._known = 0.0
-        self.weight = CURVATURE * context_value * picture.weight
+        self.weight = CURVATURE * network.context_value() * picture.weight
 
     def moved(self, derivative: Tensor) -> Tensor:
         """The latents to choose symbols for next, with `weight`: [B, C, H, W]."""
-        self._mean += SHARE * (derivative - self._mean)
-        self._known += SHARE * (1 - self._known)
-        move = STRENGTH / self._known * self._mean / (2 * self.weight)
-        return self._picture.latents - move.clamp(-LARGEST_MOVE, LARGEST_MOVE)
+        self._mean += self._share * (derivative - self._mean)
+        self._known += self._share * (1 - self._known)
+        move = self._strength / self._known * self._mean / (2 * self.weight)
+        return self._picture.latents - move.clamp(-self._largest, self._largest)
