@@ -141,14 +141,16 @@ class SymbolChooser:
         """A choice that knows what another one left out; with effort 3 or more the cheapest of several."""
         steps = STEPS[effort]
         search = Search(self._network, picture, steps)
-        first = self._first_rest(picture)
-        choice = self._choose(picture, search.moved(first.derivative), search.weight)
-        best = Chosen(choice.sections, strengths_for(picture, first.outcome.finish, foreseen=True))
+        rest = self._first_rest(picture)
+        choice = self._choose(picture, search.moved(rest.derivative), search.weight)
+        best = Chosen(choice.sections, strengths_for(picture, rest.outcome.finish, foreseen=True))
         lowest = torch.full((len(choice.sections),), math.inf)
         for _ in range(steps):
             rest = self._rest(picture, choice)
             best, lowest = self._cheaper(picture, best, lowest, choice, rest.outcome)
-            choice = self._choose(picture, search.moved(rest.derivative), search.weight)
+            moved = search.moved(rest.derivative)
+            del rest, choice  # so that the next ones need no more memory
+            choice = self._choose(picture, moved, search.weight)
         if steps:
             outcome = outcome_of(self._network, picture, choice.decoded)
             best, _ = self._cheaper(picture, best, lowest, choice, outcome)
