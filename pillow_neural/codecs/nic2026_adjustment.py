@@ -52,11 +52,15 @@ Corner = tuple[int, int]
 def strengths_for(picture: Picture, finish: Equations, foreseen: bool = False) -> list[tuple[int, ...]]:
     """Bytes of each picture, as signed numbers; none where they cost more than they save.
 
+    Nothing is foreseen of pictures smaller than a tile, for icons are not like photographs.
+
     Args:
         picture: what was coded.
         finish: of what is decoded of it.
         foreseen: that was a first choice, without hidden signs, and what is coded will be another one.
     """
+    if foreseen and _is_small(picture):
+        return [()] * len(picture.pixels)
     fit = _foreseen(fitted(finish), finish) if foreseen else fitted(finish)
     worth = lambda_of_rate(picture.rate.cpu()) / picture.pixels.shape[1] * fit.saved
     numbers: list[list[int]] = fit.numbers.int().tolist()
@@ -83,7 +87,7 @@ def finish_of_tiles(network: TransformCodec, picture: Picture, decoded: Tensor) 
         picture: what was coded.
         decoded: its latents in quantisation steps, [B, C, H, W].
     """
-    if network.shape.masking or min(picture.pixels.shape[2:]) < TILE * BLOCK:
+    if network.shape.masking or _is_small(picture):
         return no_equations(len(decoded), decoded.device)
     pictures = [_of_tiles(network, picture, own, number) for number, own in enumerate(decoded)]
     return Equations(*(torch.cat(values) for values in zip(*pictures, strict=True)))
@@ -113,6 +117,10 @@ def _equations(
     synthesised = network.reconstruct(parts, rate, planes=len(pixels))
     stages = Stages(synthesised, *network.filtered_and_staged(synthesised, rate))
     return equations(wanted.to(parts.device).float() / 255, stages, BLOCK, BLOCK)
+
+
+def _is_small(picture: Picture) -> bool:
+    return min(picture.pixels.shape[2:]) < TILE * BLOCK
 
 
 def _starts(blocks: int) -> list[int]:

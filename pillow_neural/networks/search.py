@@ -33,19 +33,19 @@ class Pace(NamedTuple):
     """How far latents move.
 
     Attributes:
-        strength: of derivatives of whole networks.
-        linear_strength: of those of linear parts, where they are all there is.
+        strength: of derivatives.
         largest_move: in quantisation steps, for derivatives hold nearby.
     """
 
     strength: float
-    linear_strength: float
     largest_move: float
 
 
-PACE = Pace(1.5, 1.25, 0.5)
+PACE = Pace(1.5, 0.5)
 """Errors cost 1.5 times lambda where rate positions are (`transform_codec.SLOPE`)."""
-MASKED_PACE = Pace(1.1, 0.9, 0.25)
+LINEAR_PACE = Pace(1.1, 0.3)
+"""Where there are derivatives of linear parts alone, and nothing that is cheaper to go back to."""
+MASKED_PACE, MASKED_LINEAR_PACE = Pace(1.1, 0.25), Pace(0.9, 0.25)
 """Of MS-SSIM, whose derivatives hold less far, in smooth areas least."""
 
 LARGEST_SHARE = 0.2
@@ -204,9 +204,8 @@ class Search:
 
     def __init__(self, network: TransformCodec, picture: Picture, steps: int) -> None:
         self._picture = picture
-        pace = MASKED_PACE if network.shape.masking else PACE
-        self._strength = pace.strength if steps else pace.linear_strength
-        self._largest = pace.largest_move
+        paces = (MASKED_LINEAR_PACE, MASKED_PACE) if network.shape.masking else (LINEAR_PACE, PACE)
+        self._pace = paces[bool(steps)]
         self._share = min(LARGEST_SHARE, SHARES / max(steps, 1))
         self._mean = torch.zeros_like(picture.latents)
         self._known = 0.0
@@ -216,5 +215,5 @@ class Search:
         """The latents to choose symbols for next, with `weight`: [B, C, H, W]."""
         self._mean += self._share * (derivative - self._mean)
         self._known += self._share * (1 - self._known)
-        move = self._strength / self._known * self._mean / (2 * self.weight)
-        return self._picture.latents - move.clamp(-self._largest, self._largest)
+        move = self._pace.strength / self._known * self._mean / (2 * self.weight)
+        return self._picture.latents - move.clamp(-self._pace.largest_move, self._pace.largest_move)
