@@ -18,7 +18,6 @@ from pillow_neural.networks.adjustment import (
     STRENGTHS,
     Equations,
     Fit,
-    Stages,
     equations,
     fitted,
     no_equations,
@@ -114,8 +113,7 @@ def _equations(
     inner = [(y + BLOCK, x + BLOCK) for y, x in BLOCK * np.array(corners)]
     wanted = torch.stack([pixels[:, y : y + side, x : x + side] for y, x in inner])
     rate = picture.rate[number].expand(len(parts))
-    synthesised = network.reconstruct(parts, rate, planes=len(pixels))
-    stages = Stages(synthesised, *network.filtered_and_staged(synthesised, rate))
+    stages = network.stages(parts, rate, planes=len(pixels))
     return equations(wanted.to(parts.device).float() / 255, stages, BLOCK, BLOCK)
 
 

@@ -102,16 +102,21 @@ def equations(wanted: Tensor, stages: Stages, top: int, left: int) -> Equations:
     """
     change = stages.staged - stages.filtered
     straight, diagonal, colours = _directions(stages.staged)
-    planes, height, width = wanted.shape[1:]
 
     def part(values: Tensor) -> Tensor:
-        return values[:, :, top : top + height, left : left + width].flatten(2)
+        return part_of(values, top, left, wanted).flatten(2)
 
     own = stages.filtered - stages.synthesised, change - luma(change), colours
     coloured = torch.stack([*map(part, own), wanted.flatten(2) - part(stages.staged)], 1)
     grey = torch.cat([part(straight), part(diagonal)], 1)
     beside = coloured.sum(dim=2) @ grey.mT
-    return _of_products(_gram(coloured.flatten(2)), beside, planes * _gram(grey))
+    return _of_products(_gram(coloured.flatten(2)), beside, wanted.shape[1] * _gram(grey))
+
+
+def part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:
+    """What begins at a row and a column and is of the size of something else, [N, P, h, w]."""
+    height, width = like.shape[2:]
+    return pixels[:, :, top : top + height, left : left + width]
 
 
 def _gram(ways: Tensor) -> Tensor:
@@ -143,9 +148,8 @@ def fitted(wanted: Equations) -> Fit:
     products, aims = wanted.products.double(), wanted.aims.double()
     ridge = RIDGE * products.diagonal(dim1=1, dim2=2) + torch.finfo(torch.float32).eps
     exact = torch.linalg.solve(products + torch.diag_embed(ridge), aims)
-    units = torch.tensor(UNITS).to(exact)
-    numbers = (exact / units).round_().clamp_(-128, 127)
-    strengths = numbers * units
+    numbers = (exact / torch.tensor(UNITS, device=exact.device)).round_().clamp_(-128, 127)
+    strengths = strengths_of(numbers)
     saved = (strengths * (2 * aims - (products @ strengths[:, :, None])[:, :, 0])).sum(dim=1)
     return Fit(numbers.cpu(), saved.cpu())
 

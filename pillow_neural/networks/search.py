@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pillow_neural.networks.adjustment import Equations, Stages, equations, no_equations
+from pillow_neural.networks.adjustment import Equations, Stages, equations, no_equations, part_of
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
 from pillow_neural.networks.search_tiles import Picture, Tile, tiles
 from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate, mixed_distortion
@@ -161,9 +161,8 @@ def _linearised(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Out
 
 
 def _stages(network: TransformCodec, tile: Tile) -> Stages:
-    """Its pixels, and those of neighbours, before contrast is expanded."""
-    synthesised = network.reconstruct(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
-    return Stages(synthesised, *network.filtered_and_staged(synthesised, tile.rate))
+    """Of its pixels and those of neighbours."""
+    return network.stages(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
 
 
 def _finish(network: TransformCodec, tile: Tile, stages: Stages) -> Equations:
@@ -182,15 +181,9 @@ def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coars
     worth = WORTH * lambda_of_rate(tile.rate) * (pixels.shape[2] * pixels.shape[3])
     top, left = tile.corner
     if not (coarse and network.shape.masking and min(pixels.shape[2:]) >= SMALLEST_SIDE):
-        return worth * network.distortion(_part_of(network.expanded(staged), top, left, pixels), pixels)
+        return worth * network.distortion(part_of(network.expanded(staged), top, left, pixels), pixels)
     half, expanded = F.avg_pool2d(pixels, 2), network.expanded(F.avg_pool2d(staged, 2), reduction=2)
-    return worth * mixed_distortion(_part_of(expanded, top // 2, left // 2, half), half, halvings=1)
-
-
-def _part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:
-    """What begins at a row and a column and is of the size of something else, [B, P, h, w]."""
-    height, width = like.shape[2:]
-    return pixels[:, :, top : top + height, left : left + width]
+    return worth * mixed_distortion(part_of(expanded, top // 2, left // 2, half), half, halvings=1)
 
 
 class Search:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pillow_neural.networks.adaptive_filter import HALO as FILTER_HALO
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.adjustment import HALO as ADJUSTMENT_HALO
-from pillow_neural.networks.adjustment import adjusted, with_colours
+from pillow_neural.networks.adjustment import Stages, adjusted, with_colours
 from pillow_neural.networks.companding import HALO as COMPANDING_HALO
 from pillow_neural.networks.companding import LEVELS, compressed, expanded
 from pillow_neural.networks.integer import straight_through
@@ -274,6 +274,11 @@ class TransformCodec(nn.Module):
         """The last part of `finish`: pixels with their contrast, where it was companded."""
         exponent, levels = self.shape.companding, LEVELS + 1 - reduction.bit_length()
         return expanded(pixels, exponent, levels) if exponent else pixels
+
+    def stages(self, decoded: Tensor, rate: Tensor, planes: int) -> Stages:
+        """What becomes of decoded latents until contrast is expanded; for arguments see `reconstruct`."""
+        synthesised = self.reconstruct(decoded, rate, planes=planes)
+        return Stages(synthesised, *self.filtered_and_staged(synthesised, rate))
 
     def filtered_and_staged(
         self, pixels: Tensor, rate: Tensor, strengths: Tensor | None = None
