@@ -37,11 +37,15 @@ def codec() -> Nic2026:
 
 
 @pytest.fixture(scope="module")
-def pixels() -> Tensor:
+def photograph() -> Tensor:
+    """uint8 [1, 3, 512, 768]."""
+    return torch.from_numpy(np.array(Image.open(EXAMPLE).convert("RGB"))).permute(2, 0, 1)[None]
+
+
+@pytest.fixture(scope="module")
+def pixels(photograph: Tensor) -> Tensor:
     """uint8 [1, 3, 200, 310]."""
-    return torch.from_numpy(np.array(Image.open(EXAMPLE).convert("RGB"))).permute(2, 0, 1)[
-        None, :, 100:300, 130:440
-    ]
+    return photograph[..., 100:300, 130:440]
 
 
 def _numbers(*values: int) -> Tensor:
@@ -149,14 +153,14 @@ def test_pictures_where_strengths_save_less_than_they_cost_have_none(codec: Nic2
 
 
 @pytest.mark.parametrize("effort", [1, 3])
-def test_a_search_fits_strengths_to_what_is_coded(codec: Nic2026, pixels: Tensor, effort: int) -> None:
+def test_a_search_fits_strengths_to_what_is_coded(codec: Nic2026, photograph: Tensor, effort: int) -> None:
     """Near to those that are the best for the decoded picture; a first choice asks for other ones."""
-    (payload,) = codec.encode(pixels, [40_000], effort)
+    (payload,) = codec.encode(photograph, [35_000], effort)
     found, chooser, network = Parameters.of(payload).strengths, codec._chooser, codec._network
     plain = payload._replace(parameters=_changed(Parameters.of(payload)))
     with torch.inference_mode():
-        picture = chooser.prepare(pixels, [40_000])
-        coded, first = codec.decode_latents([plain], 310, 200), chooser._at_once(picture, hide=False).decoded
+        picture = chooser.prepare(photograph, [35_000])
+        coded, first = codec.decode_latents([plain], 768, 512), chooser._at_once(picture, hide=False).decoded
         best, other = (
             fitted(outcome_of(network, picture, each).finish).numbers[0].numpy() for each in (coded, first)
         )
