@@ -172,7 +172,7 @@ def test_grey_and_colour_are_not_decoded_together(codec: Nic2026, photograph: Im
 
 
 @pytest.mark.parametrize(
-    "parameters", ["", "0000", "000002", "00000001", "0000010000000000aa", "0000020000000000"]
+    "parameters", ["", "0000", "000002", "00000001", "0000010000000000aabb", "0000020000000000"]
 )
 def test_damaged_parameters(codec: Nic2026, photograph: Image.Image, parameters: str) -> None:
     payload = codec.encode(as_batch(photograph.crop((0, 0, 64, 64))), [30_000])[0]

@@ -20,6 +20,7 @@ from pillow_neural.codecs.nic2026_symbols import Choice, SymbolChooser
 from pillow_neural.coding import Coded, Planes, code
 from pillow_neural.networks import search
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
+from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.prior_layers import MeanPhase
 from pillow_neural.networks.search import Search, outcome_of, rest_of
 from pillow_neural.networks.search_tiles import Picture, tiles
@@ -63,23 +64,30 @@ def test_means_all_at_once_are_those_of_the_phases(codec: Nic2026, pixels: Tenso
     assert torch.allclose(means * picture.unit + symbols, choice.decoded, atol=1e-3)
 
 
-def test_derivative_is_that_of_what_is_paid_and_lost(codec: Nic2026, pixels: Tensor) -> None:
+@pytest.mark.parametrize("numbers", [(), (20, 30, 40, 30, -20, 60, -60)])
+def test_derivative_is_that_of_what_is_paid_and_lost(
+    codec: Nic2026, pixels: Tensor, numbers: tuple[int, ...]
+) -> None:
     """Finite differences along the derivative; slopes are constants of it."""
     chooser, picture, choice = _chosen(codec, pixels)
     network = codec._network
-    slope = chooser._slope(picture, choice)
+    if numbers and network.shape.masking:
+        pytest.skip("there are no strengths for MS-SSIM")
+    slope, strengths = chooser._slope(picture, choice), network.strengths_of([(), numbers], picture.rate)
 
     def loss(decoded: Tensor) -> float:
         with torch.no_grad():
             means = network.prior.means_after(
                 picture.hyper, decoded / picture.unit, picture.unit, picture.rate
             )
-            errors = outcome_of(network, picture, decoded).errors / search.WORTH
+            errors = outcome_of(network, picture, decoded, strengths).errors / search.WORTH
             own = (picture.weight * (picture.latents - decoded).square()).double().sum()
             rest = search.WORTH * (errors.double().sum() - own)
             return float(rest - (slope * means * picture.unit).double().sum())
 
-    derivative = rest_of(network, picture, choice.decoded, slope).derivative
+    derivative = rest_of(network, picture, choice.decoded, slope, strengths=strengths).derivative
+    plain = rest_of(network, picture, choice.decoded, slope).derivative
+    assert torch.equal(derivative, plain) == (not numbers)
     direction = derivative * (0.05 / derivative.abs().max())
     found = loss(choice.decoded + direction) - loss(choice.decoded - direction)
     assert found == pytest.approx(2 * float((derivative * direction).sum()), rel=0.05)
@@ -93,6 +101,8 @@ def _in_float64(
     network = copy.deepcopy(codec._network).double()
     assert network.post_filter is not None
     network.post_filter = AdaptiveFilter(*(part.double() for part in network.post_filter))
+    if network.directions is not None:
+        network.directions = Directions(*(part.double() for part in network.directions))
     exact = picture._replace(
         **{name: value.double() for name, value in picture._asdict().items() if name != "pixels"}
     )
@@ -105,7 +115,7 @@ def test_where_all_is_linear_linear_derivatives_are_exact(codec: Nic2026, pixels
     chooser, picture, choice = _chosen(codec, pixels[:, :, :150, :140])
     slope = chooser._slope(picture, choice)
     network = copy.deepcopy(codec._network)
-    network.post_filter = network.pixel_stage = None
+    network.post_filter = network.pixel_stage = network.directions = None
     torch.nn.init.zeros_(network.synthesis.tail.weight)
     for mean in network.prior.means:
         assert isinstance(mean, MeanPhase)
@@ -165,7 +175,7 @@ def test_latents_move_by_a_part_of_a_step_at_most(codec: Nic2026, pixels: Tensor
 
 def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Payload]) -> Tensor:
     picture = codec._chooser.prepare(pixels, levels)
-    decoded = codec.decode_latents(payloads, 190, 200)
+    decoded = codec.decode_streams(payloads, 190, 200).latents
     bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
     return bits + outcome_of(codec._network, picture, decoded).errors
 

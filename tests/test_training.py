@@ -32,7 +32,7 @@ from pillow_neural.networks.transform_codec import (
     TransformCodec,
     mixed_distortion,
 )
-from pillow_neural.training import data, export, filter_fit, loop
+from pillow_neural.training import data, direction_fit, export, filter_fit, loop
 from pillow_neural.training.clipping import CLIP_FACTOR, GradientClipper
 from pillow_neural.training.data import (
     CropSampler,
@@ -42,6 +42,7 @@ from pillow_neural.training.data import (
     prefetch,
     subsampled,
 )
+from pillow_neural.training.direction_fit import DirectionSize
 from pillow_neural.training.filter_fit import FilterSize
 from pillow_neural.training.klt import klt, linear_predictors, neighbourhood_moments
 from pillow_neural.training.loop import LoopOptions, Trainer, schedule
@@ -403,17 +404,21 @@ def test_tables_follow_what_was_counted() -> None:
     assert fitted.table(1).tolist() == tables_of(priors).table(1).tolist()
 
 
-def _few_crops_for_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For filter and directions."""
     monkeypatch.setattr(nic2026_weights, "FILTER", FilterSize(knots=2, batches=1))
     monkeypatch.setattr(filter_fit, "BATCH", 2)
     monkeypatch.setattr(filter_fit, "CROP", 128)
+    monkeypatch.setattr(nic2026_weights, "DIRECTIONS", DirectionSize(3, 2, 1, 4))
+    monkeypatch.setattr(direction_fit, "CROP", 64)
+    monkeypatch.setattr(direction_fit, "CODED_CROP", 96)
 
 
 def test_checkpoint_becomes_a_codec(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 2)
-    _few_crops_for_the_filter(monkeypatch)
+    _few_crops(monkeypatch)
     monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 3)
     network = RECIPE.build()
     RECIPE.initialise(network, small_sampler)
@@ -426,6 +431,10 @@ def test_checkpoint_becomes_a_codec(
     assert post_filter is not None
     assert post_filter.kernels.shape[0] == 2
     assert post_filter.kernels.ne(0).any()
+    directions = codec._network.directions
+    assert directions is not None
+    assert directions.kernels.shape[0] == len(directions.scales) == 3
+    assert directions.shares.shape == directions.more.shape == (8,)
     picture = torch.from_numpy(_noise(5, 50, 70).copy()).permute(2, 0, 1)[None]
     low, high = codec.encode(picture, [10_000])[0], codec.encode(picture, [60_000])[0]
     assert len(low.sections[0]) < len(high.sections[0])
@@ -440,6 +449,7 @@ def test_the_filter_that_a_pixel_stage_was_trained_with_stays(
 ) -> None:
     monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 1)
     monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 2)
+    _few_crops(monkeypatch)
     network = RECIPE.build()
     RECIPE.initialise(network, small_sampler)
     post_filter = AdaptiveFilter(torch.rand(3, 8, 20).half().float(), torch.zeros(3, 0), torch.zeros(3, 0))
@@ -468,7 +478,7 @@ def test_pictures_are_saved_and_opened_with_weights_of_ones_own(
     tmp_path: Path, small_sampler: CropSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nic2026_weights, "STATISTICS_BATCHES", 1)
-    _few_crops_for_the_filter(monkeypatch)
+    _few_crops(monkeypatch)
     monkeypatch.setattr(nic2026_weights, "CALIBRATION_POINTS", 2)
     monkeypatch.setattr(export, "CALIBRATION_SIDE", 64)
     monkeypatch.setattr(export, "load_pictures", lambda *_: [Picture("a", _noise(9, 96, 128))])

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -42,9 +44,11 @@ from pillow_neural.entropy.hidden_signs import Coded, Integers, with_signs
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
-from pillow_neural.networks.adjustment import STRENGTHS, strengths_of
+from pillow_neural.networks.adjustment import LARGEST, STRENGTHS
+from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.hyper_prior import HYPER_LIMIT, Spread
 from pillow_neural.networks.packing import channels_last, unpack
+from pillow_neural.networks.search_tiles import Picture
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import (
@@ -58,21 +62,24 @@ PARAMETERS = 3
 
 
 class Parameters(NamedTuple):
-    """A picture's parameter bytes: the rate level as two, its number of planes, 1 or 3, and strengths.
+    """A picture's parameter bytes: its rate level as two, its planes, strengths, and how many more there are.
 
     Attributes:
         level: 0 to 65535.
         planes: 1 or 3.
-        strengths: five numbers from -128 to 127 of `pillow_neural.networks.adjustment`, or none of them.
+        strengths: five numbers from -128 to 127 of `pillow_neural.networks.adjustment`, or none.
+        directions: how many have strengths at the end of the stream, if there are those five; 0 to 255.
     """
 
     level: int
     planes: int
     strengths: tuple[int, ...] = ()
+    directions: int = 0
 
     def to_bytes(self) -> bytes:
         """As they are in a file."""
-        return struct.pack(f">HB{len(self.strengths)}b", self.level, self.planes, *self.strengths)
+        own = struct.pack(f">HB{len(self.strengths)}b", self.level, self.planes, *self.strengths)
+        return own + bytes([self.directions] if self.directions else [])
 
     @classmethod
     def of(cls, payload: Payload) -> Parameters:
@@ -83,13 +90,28 @@ class Parameters(NamedTuple):
         """
         found = payload.parameters
         count = len(found) - PARAMETERS
-        if count not in (0, STRENGTHS) or found[PARAMETERS - 1] not in (1, 3):
+        if count not in (0, STRENGTHS, STRENGTHS + 1) or found[PARAMETERS - 1] not in (1, 3):
             raise DecodeError(
-                f"nic2026 has a rate level, 1 or 3 planes and {STRENGTHS} strengths or none,"
-                f" not the parameters {found.hex()}"
+                f"nic2026 has a rate level, 1 or 3 planes, {STRENGTHS} strengths or none and a number of"
+                f" directions or none, not the parameters {found.hex()}"
             )
-        level, planes, *strengths = struct.unpack(f">HB{count}b", found)
-        return cls(level, planes, tuple(strengths))
+        directions = found[-1] if count > STRENGTHS else 0
+        level, planes, *strengths = struct.unpack(
+            f">HB{min(count, STRENGTHS)}b", found[: PARAMETERS + STRENGTHS]
+        )
+        return cls(level, planes, tuple(strengths), directions)
+
+
+class Decoded(NamedTuple):
+    """What streams of a batch say.
+
+    Attributes:
+        latents: symbols plus means in quantisation steps, [B, C, H, W].
+        strengths: of each picture, five and those of directions, or none.
+    """
+
+    latents: Tensor
+    strengths: list[tuple[int, ...]]
 
 
 class Nic2026:
@@ -136,7 +158,10 @@ class Nic2026:
             encoder = SymbolEncoder(self._tables)
             for section in sections:
                 encoder.encode(section.symbols, section.tables)
-            parameters = Parameters(level, pictures.shape[1], own)
+            for section in self._direction_sections(own[STRENGTHS:]):
+                encoder.encode(section.symbols, section.tables)
+            strengths, directions = own[:STRENGTHS], len(own[STRENGTHS:])
+            parameters = Parameters(level, pictures.shape[1], strengths, directions)
             payloads.append(Payload(parameters.to_bytes(), (encoder.finish(),)))
         return payloads
 
@@ -146,14 +171,25 @@ class Nic2026:
         return self._chooser.chosen(self._chooser.prepare(pictures, levels), effort).sections
 
     @torch.inference_mode()
+    def first_and_last_choice(
+        self, pictures: Tensor, levels: Sequence[int]
+    ) -> tuple[Picture, Tensor, Tensor]:
+        """Pictures with their latents, and what is decoded of two choices, see `SymbolChooser`."""
+        picture = self._chooser.prepare(pictures, levels)
+        return picture, *self._chooser.first_and_last(picture)
+
+    @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:
         """Pixels of streams of one size; see the contract. Reduced ones come from the linear synthesis."""
-        latents = self.decode_latents(payloads, width, height)
-        pixels = self._synthesise(latents, self._parameters(payloads), reduction)
+        decoded = self.decode_streams(payloads, width, height)
+        parameters = self._parameters(payloads)
+        strengths = self._network.strengths_of(decoded.strengths, self._rate(parameters))
+        pixels = self._synthesise(decoded.latents, parameters, strengths, reduction)
         return pixels[:, :, : -(-height // reduction), : -(-width // reduction)]
 
-    def decode_latents(self, payloads: Sequence[Payload], width: int, height: int) -> Tensor:
-        """Symbols plus means in quantisation steps: [B, C, H, W].
+    @torch.inference_mode()
+    def decode_streams(self, payloads: Sequence[Payload], width: int, height: int) -> Decoded:
+        """Latents, and the numbers of strengths.
 
         Raises:
             DecodeError: a stream is not what `encode` writes for this size.
@@ -181,8 +217,14 @@ class Nic2026:
         signed = [self._signed(*each) for each in zip(decoders, pictures, strict=True)]
         for coded, phase in zip(coded_by_phase, zip(*signed, strict=True), strict=True):
             symbols += coded.planes(joined(phase, symbols))
+        numbers = [
+            own.strengths + self._of_directions(decoder, own.directions)
+            for decoder, own in zip(decoders, parameters, strict=True)
+        ]
+        for decoder in decoders:
+            decoder.finish()
         unit = self._network.unit(rate)
-        return prior.latents(hyper, symbols, unit, rate) * unit
+        return Decoded(prior.latents(hyper, symbols, unit, rate) * unit, numbers)
 
     def _hyper_latents(
         self, decoders: Sequence[SymbolDecoder], rate: Tensor, size: tuple[int, int]
@@ -202,14 +244,39 @@ class Nic2026:
         return self._network.prior.hyper_prior.walk(like, rate, decode)
 
     def _signed(self, decoder: SymbolDecoder, phases: Sequence[Coded]) -> list[Integers]:
-        """The symbols of each phase of a picture, whose stream ends with signs."""
+        """The symbols of each phase of a picture, whose signs are next in the stream."""
 
         def read(count: int) -> Integers:
             return read_signs(decoder, sign_tables(self._tables, count))
 
-        symbols = with_signs(phases, self._chooser.capacities, read)
-        decoder.finish()
-        return symbols
+        return with_signs(phases, self._chooser.capacities, read)
+
+    def _direction_sections(self, numbers: Sequence[int]) -> list[Section]:
+        """The strengths of directions: magnitudes, and the signs of those that are not zero."""
+        if not numbers:
+            return []
+        values = np.array(numbers, np.int32)
+        signs = np.sign(values[values != 0])
+        magnitudes = Section(np.abs(values), self._direction_tables(len(numbers)))
+        return [magnitudes, Section(signs, sign_tables(self._tables, len(signs)))]
+
+    def _of_directions(self, decoder: SymbolDecoder, count: int) -> tuple[int, ...]:
+        """The strengths of so many directions, which are next in the stream."""
+        if not count:
+            return ()
+        values = _magnitudes(decoder, self._direction_tables(count))
+        if values.max() > LARGEST:
+            raise DecodeError("the strength of a direction is out of range")
+        signed = values != 0
+        values[signed] *= read_signs(decoder, sign_tables(self._tables, int(signed.sum())))
+        return tuple(values.tolist())
+
+    def _direction_tables(self, count: int) -> npt.NDArray[np.int32]:
+        directions = self._network.directions
+        known = 0 if directions is None else len(directions.scales)
+        if directions is None or count > known:
+            raise DecodeError(f"the picture has {count} directions, and its weights know of {known}")
+        return directions.scales[:count].cpu().numpy().astype(np.int32)
 
     def _parameters(self, payloads: Sequence[Payload]) -> list[Parameters]:
         parameters = [Parameters.of(payload) for payload in payloads]
@@ -220,9 +287,11 @@ class Nic2026:
     def _rate(self, parameters: Sequence[Parameters]) -> Tensor:
         return rate_positions([each.level for each in parameters], self._device)
 
-    def _synthesise(self, latents: Tensor, parameters: Sequence[Parameters], reduction: int) -> Tensor:
+    def _synthesise(
+        self, latents: Tensor, parameters: Sequence[Parameters], strengths: Tensor | None, reduction: int
+    ) -> Tensor:
         """Pixels uint8 [B, P, 16H / reduction, 16W / reduction] on the CPU, of decoded latents in steps."""
-        rate, strengths = self._rate(parameters), self._strengths(parameters)
+        rate = self._rate(parameters)
 
         def synthesise(strip: Tensor) -> Tensor:
             pixels = self._network.reconstruct(strip, rate, reduction, parameters[0].planes)
@@ -231,13 +300,6 @@ class Nic2026:
 
         halo = self._network.synthesis.halo + -(-self._network.finish_halo // BLOCK)
         return in_strips(synthesise, latents, 1, BLOCK // reduction, halo)
-
-    def _strengths(self, parameters: Sequence[Parameters]) -> Tensor | None:
-        """Those of a batch, [B, 5], if any picture of it has some."""
-        if not any(each.strengths for each in parameters):
-            return None
-        numbers = [each.strengths or (0,) * STRENGTHS for each in parameters]
-        return strengths_of(torch.tensor(numbers, device=self._device))
 
 
 def _magnitudes(decoder: SymbolDecoder, tables: Integers) -> Integers:
@@ -255,4 +317,5 @@ def load(path: Path, device: str) -> Nic2026:
     calibration = RateCalibration.of(tensors)
     chosen = torch.device(device)
     network.post_filter = AdaptiveFilter.of(tensors, chosen)
+    network.directions = Directions.found(tensors, chosen)
     return Nic2026(network, tables, tensors["colour_channels"], calibration, chosen)

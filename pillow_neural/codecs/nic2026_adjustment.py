@@ -1,9 +1,9 @@
 """The strengths of a picture's adjustment, fitted to what a decoder will have of it.
 
-decoded latents --> synthesis, filter, pixel stage --+--> least squares --> strengths, or none
+decoded latents --> synthesis, filter, pixel stage --+--> least squares --> strengths, as many as pay
 pixels ----------------------------------------------+
 
-A search sees all of a picture decoded. Without one, some tiles of it are.
+A search sees all of a picture decoded. Without one, some tiles of it are, and directions have no strengths.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pillow_neural.entropy.gaussian import scale_of_index
 from pillow_neural.networks.adjustment import (
+    LARGEST,
     STRENGTHS,
     Equations,
-    Fit,
     equations,
     fitted,
     no_equations,
-    strengths_of,
+    saved_by,
 )
+from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.search_tiles import Picture
 from pillow_neural.networks.transform import BLOCK
-from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate
+from pillow_neural.networks.transform_codec import SLOPE, TransformCodec, lambda_of_rate
 
 TILE = 6
 """Blocks a side of a tile, of which the outer ones lack their neighbours and do not count."""
@@ -37,43 +39,71 @@ fine lines, may be what their strengths spoil."""
 TOGETHER = 20
 """Tiles that are synthesised at a time."""
 
-BITS = 8 * STRENGTHS
-"""What strengths cost."""
+BITS = 8
+"""What each of five strengths costs."""
 
-FORESEEN_SHARES = (0.81, 0.97, 1.05, 0.89, 0.85)
-FORESEEN_MORE = (7.1, 0.3, -1.9, -2.1, 1.3)
-"""What becomes of each strength between a first choice and the last, as a line through that of the first: the
-noise of hidden signs asks for more of the filter."""
+MORE_BITS = 2.05
+"""What a strength of a direction costs, less the logarithm of its scale: the entropy of a normal one."""
 
 Corner = tuple[int, int]
 
 
-def strengths_for(picture: Picture, finish: Equations, foreseen: bool = False) -> list[tuple[int, ...]]:
+def strengths_for(
+    network: TransformCodec, picture: Picture, finish: Equations, foreseen: bool = False
+) -> list[tuple[int, ...]]:
     """Bytes of each picture, as signed numbers; none where they cost more than they save.
 
     Nothing is foreseen of pictures smaller than a tile, for icons are not like photographs.
 
     Args:
+        network: the codec's.
         picture: what was coded.
         finish: of what is decoded of it.
         foreseen: that was a first choice, without hidden signs, and what is coded will be another one.
     """
     if foreseen and _is_small(picture):
         return [()] * len(picture.pixels)
-    fit = _foreseen(fitted(finish), finish) if foreseen else fitted(finish)
-    worth = lambda_of_rate(picture.rate.cpu()) / picture.pixels.shape[1] * fit.saved
-    numbers: list[list[int]] = fit.numbers.int().tolist()
-    return [tuple(own) if bits > BITS else () for own, bits in zip(numbers, worth.tolist(), strict=True)]
+    rate = picture.rate.cpu()
+    worth = SLOPE * lambda_of_rate(rate) / picture.pixels.shape[1]
+    units = network.strength_units(rate)
+    parts = [(value[None] for value in values) for values in zip(*(v.cpu() for v in finish), strict=True)]
+    alone = zip((Equations(*part) for part in parts), torch.split(units, 1), worth.tolist(), strict=True)
+    return [_strengths_of_one(wanted, own, each, network.directions, foreseen) for wanted, own, each in alone]
 
 
-def _foreseen(first: Fit, finish: Equations) -> Fit:
-    """What a fit to a first choice will be for the last, if what strengths do stays the same."""
-    numbers = first.numbers * torch.tensor(FORESEEN_SHARES) + torch.tensor(FORESEEN_MORE)
-    numbers = numbers.round().clamp(-128, 127)
-    strengths = strengths_of(numbers)
-    return Fit(
-        numbers, torch.einsum("ni,nij,nj->n", strengths, finish.products.cpu().to(strengths), strengths)
-    )
+def _strengths_of_one(
+    wanted: Equations, units: Tensor, worth: float, directions: Directions | None, foreseen: bool
+) -> tuple[int, ...]:
+    """Of one picture.
+
+    Args:
+        wanted: of S strengths, N is 1.
+        units: what one in each stands for, [1, S or more].
+        worth: bits that a unit of squared error is worth.
+        directions: the network's.
+        foreseen: see `strengths_for`.
+    """
+    bits = _costs(directions).cumsum(dim=0)[: wanted.aims.shape[1]]
+    profit = worth * wanted.saved()[0] - bits
+    count = STRENGTHS + int(profit[STRENGTHS - 1 :].argmax())
+    asked, steps = wanted.first(count), units[:, :count]
+    numbers = fitted(asked, steps).numbers
+    if foreseen and directions is not None:
+        numbers = directions.foreseen(numbers).round_().clamp_(-LARGEST, LARGEST)
+        strengths = steps * numbers
+        saved = torch.einsum("ni,nij,nj->n", strengths, asked.products.to(strengths), strengths)
+    else:
+        saved = saved_by(steps * numbers, asked)
+    return tuple(numbers[0].int().tolist()) if worth * saved.item() > bits[count - 1] else ()
+
+
+def _costs(directions: Directions | None) -> Tensor:
+    """Bits of each strength, [5 + K]."""
+    own = torch.full((STRENGTHS,), BITS, dtype=torch.float64)
+    if directions is None:
+        return own
+    scales = directions.scales.cpu().double()
+    return torch.cat([own, (MORE_BITS + scale_of_index(scales).log2()).clamp(min=0)])
 
 
 def finish_of_tiles(network: TransformCodec, picture: Picture, decoded: Tensor) -> Equations:
@@ -87,7 +117,7 @@ def finish_of_tiles(network: TransformCodec, picture: Picture, decoded: Tensor) 
         decoded: its latents in quantisation steps, [B, C, H, W].
     """
     if network.shape.masking or _is_small(picture):
-        return no_equations(len(decoded), decoded.device)
+        return no_equations(len(decoded), STRENGTHS, decoded.device)
     pictures = [_of_tiles(network, picture, own, number) for number, own in enumerate(decoded)]
     return Equations(*(torch.cat(values) for values in zip(*pictures, strict=True)))
 
@@ -97,7 +127,7 @@ def _of_tiles(network: TransformCodec, picture: Picture, latents: Tensor, number
     height, width = picture.pixels.shape[2:]
     corners = [(row, column) for row in _starts(height // BLOCK) for column in _starts(width // BLOCK)]
     share = height * width / (len(corners) * ((TILE - 2) * BLOCK) ** 2)
-    found = no_equations(1, latents.device)
+    found = no_equations(1, STRENGTHS, latents.device)
     for first in range(0, len(corners), TOGETHER):
         some = _equations(network, picture, latents, number, corners[first : first + TOGETHER])
         found = found.plus(some.together())

@@ -33,8 +33,12 @@ from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
 
 SYMBOL_LIMIT = 2**20
-STEPS = (0, 0, 0, 1, 2, 3, 4, 6, 8, 12)
+STEPS = (0, 0, 0, 1, 2, 3, 4, 6, 10, 16)
 """Of each effort, by derivatives of whole networks, after a first of linear parts that all but 0 take."""
+
+
+REFITTED = (1, 4, 10)
+"""Steps before which strengths are fitted anew, to which what is decoded adapts."""
 
 
 class Chosen(NamedTuple):
@@ -58,6 +62,17 @@ class Choice(NamedTuple):
     decoded: Tensor
     symbols: Tensor
     indices: Tensor
+
+
+class Kept(NamedTuple):
+    """The cheapest choice of each picture of a batch: see `Choice`, and what it costs in bits, [B].
+
+    What is decoded is here to fit strengths to, and half as exact, in half of the memory.
+    """
+
+    sections: list[list[Section]]
+    decoded: Tensor
+    costs: Tensor
 
 
 class SymbolChooser:
@@ -135,7 +150,7 @@ class SymbolChooser:
 
     def _finished(self, picture: Picture, choice: Choice) -> Chosen:
         finish = finish_of_tiles(self._network, picture, choice.decoded)
-        return Chosen(choice.sections, strengths_for(picture, finish))
+        return Chosen(choice.sections, strengths_for(self._network, picture, finish))
 
     def _searched(self, picture: Picture, effort: int) -> Chosen:
         """A choice that knows what another one left out; with effort 3 or more the cheapest of several."""
@@ -143,28 +158,38 @@ class SymbolChooser:
         search = Search(self._network, picture, steps)
         rest = self._first_rest(picture)
         choice = self._choose(picture, search.moved(rest.derivative), search.weight)
-        best = Chosen(choice.sections, strengths_for(picture, rest.outcome.finish, foreseen=True))
-        lowest = torch.full((len(choice.sections),), math.inf)
-        for _ in range(steps):
-            rest = self._rest(picture, choice)
-            best, lowest = self._cheaper(picture, best, lowest, choice, rest.outcome)
+        foreseen = strengths_for(self._network, picture, rest.outcome.finish, foreseen=True)
+        if not steps:
+            return Chosen(choice.sections, foreseen)
+        unknown = torch.full((len(choice.sections),), math.inf, device=self._device)
+        best = Kept(choice.sections, choice.decoded.half(), unknown)
+        strengths = self._network.strengths_of(foreseen, picture.rate)
+        for number in range(steps):
+            if number in REFITTED:
+                strengths = self._network.strengths_of(self._strengths(picture, choice.decoded), picture.rate)
+            rest = self._rest(picture, choice, strengths=strengths)
+            best = self._cheaper(best, choice, rest.outcome)
             moved = search.moved(rest.derivative)
             del rest, choice  # so that the next ones need no more memory
             choice = self._choose(picture, moved, search.weight)
-        if steps:
-            outcome = outcome_of(self._network, picture, choice.decoded)
-            best, _ = self._cheaper(picture, best, lowest, choice, outcome)
-        return best
+        outcome = outcome_of(self._network, picture, choice.decoded, strengths)
+        best = self._cheaper(best, choice, outcome)
+        return Chosen(best.sections, self._strengths(picture, best.decoded.float()))
 
-    def _cheaper(
-        self, picture: Picture, best: Chosen, lowest: Tensor, new: Choice, outcome: Outcome
-    ) -> tuple[Chosen, Tensor]:
-        """Of each picture what costs less, and how much that is, [B] on the CPU."""
-        costs = (outcome.errors + self._bits_of(new)).cpu()
-        news = zip(new.sections, strengths_for(picture, outcome.finish), strict=True)
-        pairs = zip(zip(*best, strict=True), news, (costs < lowest).tolist(), strict=True)
-        sections, strengths = zip(*(other if less else own for own, other, less in pairs), strict=True)
-        return Chosen(list(sections), list(strengths)), torch.minimum(costs, lowest)
+    def _strengths(self, picture: Picture, decoded: Tensor) -> list[tuple[int, ...]]:
+        """Those that are the best for decoded latents; none where the network is for MS-SSIM."""
+        if self._network.shape.masking:
+            return [()] * len(decoded)
+        return strengths_for(self._network, picture, outcome_of(self._network, picture, decoded).finish)
+
+    def _cheaper(self, best: Kept, new: Choice, outcome: Outcome) -> Kept:
+        """Of each picture what costs less."""
+        costs = outcome.errors + self._bits_of(new)
+        less = costs < best.costs
+        pairs = zip(best.sections, new.sections, less.tolist(), strict=True)
+        sections = [other if cheaper else own for own, other, cheaper in pairs]
+        decoded = torch.where(less[:, None, None, None], new.decoded.half(), best.decoded)
+        return Kept(sections, decoded, torch.minimum(costs, best.costs))
 
     def _first_rest(self, picture: Picture) -> Rest:
         """What a choice leaves out that is not coded and has no hidden signs.
@@ -173,8 +198,18 @@ class SymbolChooser:
         """
         return self._rest(picture, self._at_once(picture, hide=False), linear=True)
 
-    def _rest(self, picture: Picture, choice: Choice, linear: bool = False) -> Rest:
-        return rest_of(self._network, picture, choice.decoded, self._slope(picture, choice), linear)
+    def first_and_last(self, picture: Picture) -> tuple[Tensor, Tensor]:
+        """What is decoded of a first choice and of what an effort of 1 codes, in steps, [B, C, H, W]."""
+        first = self._at_once(picture, hide=False)
+        search = Search(self._network, picture, steps=0)
+        rest = self._rest(picture, first, linear=True)
+        return first.decoded, self._choose(picture, search.moved(rest.derivative), search.weight).decoded
+
+    def _rest(
+        self, picture: Picture, choice: Choice, linear: bool = False, strengths: Tensor | None = None
+    ) -> Rest:
+        slope = self._slope(picture, choice)
+        return rest_of(self._network, picture, choice.decoded, slope, linear, strengths)
 
     def _choose(self, picture: Picture, latents: Tensor, weight: Tensor, hide: bool = True) -> Choice:
         """Symbols for latents [B, C, H, W] with errors of a weight, in bits for each squared step.

@@ -1,14 +1,15 @@
-"""What a picture says about how it is to be finished: five strengths, fitted to it by the encoder.
+"""What a picture says about how it is to be finished: strengths, fitted to it by the encoder.
 
     synthesis --+--(1 + s[0]) * the filter's change--> pixel stage --+--s[1] * colours of its change--+
-                                                                                                      |
+                                                s[5:] * directions --^                                |
         pixels <--+--s[2] * (colours smoothed - colours) + s[3] * straight + s[4] * diagonal <--------+
 
     straight, diagonal: luma of the four neighbours less four times its own
 
 Filter and pixel stage are the best for all pictures. One picture is noisier than others, sharper, or has
 colours at half its resolution, and what follows from that is nearly linear, so that least squares find it. In
-the spirit of the adaptive loop filter of VVC (Tsai et al. 2013), with strengths instead of kernels.
+the spirit of the adaptive loop filter of VVC (Tsai et al. 2013), with strengths instead of kernels. For the
+directions see pillow_neural.networks.directions.
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pillow_neural.networks.box import box_means
+from pillow_neural.networks.directions import Directions
+from pillow_neural.networks.pixel_stage import CELL
 
 STRENGTHS = 5
+"""Without those of directions."""
+
 UNITS = (1 / 64, 1 / 64, 1 / 64, 1 / 512, 1 / 512)
-"""What one in a strength's byte, -128 to 127, stands for."""
+"""What one in their numbers stands for."""
+
+LARGEST = 127
+"""Of the magnitudes of all numbers."""
 
 HALO = 1
 """Pixels around its own that an adjusted pixel depends on."""
@@ -31,10 +39,14 @@ HALO = 1
 LUMA = (0.299, 0.587, 0.114)
 RIDGE = 1e-4
 
+DIRECTION_RIDGE = 0.05
+"""For what few cells say of directions."""
 
-def strengths_of(numbers: Tensor) -> Tensor:
-    """What bytes stand for: whole numbers [B, 5] -> strengths, float [B, 5]."""
-    return numbers * torch.tensor(UNITS, device=numbers.device)
+FINE = 3
+SPACINGS = ((40_000, 5), (10_000, FINE), (0, 1))
+"""In parts of at least so many cells of 2x2 pixels, every so many rows and columns of them are looked at for
+what strengths do together. No power of two: the places of a block are not alike. What they do for the picture
+is taken of all cells."""
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -46,23 +58,23 @@ def luma(pixels: Tensor) -> Tensor:
 
 
 def with_colours(change: Tensor, strengths: Tensor) -> Tensor:
-    """The pixel stage's change [B, P, H, W], that of colours by its strength of `strengths` [B, 5]."""
+    """The pixel stage's change [B, P, H, W], that of colours by its strength of `strengths` [B, S]."""
     return change + strengths[:, 1, None, None, None] * (change - luma(change))
 
 
 def adjusted(pixels: Tensor, strengths: Tensor) -> Tensor:
-    """Pixels [B, P, H, W] with colours smoothed and luma filtered by `strengths` [B, 5]."""
-    straight, diagonal, colours = _directions(pixels)
+    """Pixels [B, P, H, W] with colours smoothed and luma filtered by `strengths` [B, S]."""
+    straight, diagonal, colours = _beside(pixels)
     smoothing, along, across = (strengths[:, number, None, None, None] for number in (2, 3, 4))
     return torch.addcmul(pixels, smoothing, colours).add_((along * straight).addcmul_(across, diagonal))
 
 
 class Equations(NamedTuple):
-    """Of least squares, for each of N parts of pictures or pictures.
+    """Of least squares, for each of N parts of pictures or pictures and S strengths.
 
     Attributes:
-        products: of what each strength does, summed over samples, [N, 5, 5].
-        aims: products of that with what is wanted, [N, 5].
+        products: of what each strength does, summed over samples, [N, S, S].
+        aims: products of that with what is wanted, [N, S].
     """
 
     products: Tensor
@@ -76,41 +88,89 @@ class Equations(NamedTuple):
         """Of all parts as one picture."""
         return Equations(self.products.sum(dim=0, keepdim=True), self.aims.sum(dim=0, keepdim=True))
 
+    def first(self, count: int) -> Equations:
+        """Of so many strengths, as if there were no others."""
+        return Equations(self.products[:, :count, :count], self.aims[:, :count])
+
+    def saved(self) -> Tensor:
+        """The squared error that the first strength saves, the first two, and so on, at best: [N, S]."""
+        factors = torch.linalg.cholesky(_ridged(self.products))
+        parts: Tensor = torch.linalg.solve_triangular(factors, self.aims.double()[:, :, None], upper=False)
+        return parts[:, :, 0].square().cumsum(dim=1)
+
 
 class Fit(NamedTuple):
-    """Bytes of strengths, whole numbers [N, 5], and the squared error that they save in all, [N]."""
+    """Numbers of strengths, whole, [N, S], and the squared error that they save in all, [N]."""
 
     numbers: Tensor
     saved: Tensor
 
 
 class Stages(NamedTuple):
-    """Pixels [N, P, H, W] in 0..1 after synthesis, after the filter and after the pixel stage."""
+    """Pixels [N, P, H, W] in 0..1 after synthesis, after the filter and after the pixel stage.
+
+    And what the tail of that stage has seen, [N, features, H / 2, W / 2], if there is one.
+    """
 
     synthesised: Tensor
     filtered: Tensor
     staged: Tensor
+    features: Tensor | None
 
 
-def equations(wanted: Tensor, stages: Stages, top: int, left: int) -> Equations:
+def equations(
+    wanted: Tensor,
+    stages: Stages,
+    top: int,
+    left: int,
+    directions: Directions | None = None,
+    finely: bool = False,
+) -> Equations:
     """Those of the strengths that bring what is decoded nearest to what is wanted.
 
     Args:
         wanted: pixels of pictures or of parts of them, [N, P, h, w] in 0..1.
         stages: what there is of them, and of their surroundings.
-        top, left: the row and column where what is wanted begins.
+        top, left: the row and column where what is wanted begins, both even.
+        directions: those of the pixel stage's tail, if they are to have strengths, too.
+        finely: look at more cells of large parts for what strengths do together.
     """
-    change = stages.staged - stages.filtered
-    straight, diagonal, colours = _directions(stages.staged)
+    planes, height, width = wanted.shape[1:]
+    rows, columns = height // CELL, width // CELL
+    if not rows * columns:
+        strengths = STRENGTHS + (0 if directions is None else len(directions.kernels))
+        return no_equations(len(wanted), strengths, wanted.device)
+    spacing = next(own for cells, own in SPACINGS if rows * columns >= cells)
+    spacing = min(spacing, FINE) if finely else spacing
 
     def part(values: Tensor) -> Tensor:
-        return part_of(values, top, left, wanted).flatten(2)
+        return part_of(values, top, left, wanted)
 
-    own = stages.filtered - stages.synthesised, change - luma(change), colours
-    coloured = torch.stack([*map(part, own), wanted.flatten(2) - part(stages.staged)], 1)
-    grey = torch.cat([part(straight), part(diagonal)], 1)
-    beside = coloured.sum(dim=2) @ grey.mT
-    return _of_products(_gram(coloured.flatten(2)), beside, wanted.shape[1] * _gram(grey))
+    change = stages.staged - stages.filtered
+    straight, diagonal, colours = _beside(stages.staged)
+    ways = [stages.filtered - stages.synthesised, change - luma(change), colours, straight, diagonal]
+    missing = wanted - part(stages.staged)
+    aims = [torch.stack([(part(way) * missing).sum(dim=(1, 2, 3)) for way in ways], 1)]
+    seen = [_in_cells(part(way).expand_as(wanted), rows, columns, spacing) for way in ways]
+    together = [torch.stack(seen, 1)]
+    if directions is not None:
+        assert stages.features is not None
+        row, column = top // CELL, left // CELL
+        around = F.pad(stages.features, (1, 1, 1, 1))
+        features = around[:, :, row : row + rows + 2, column : column + columns + 2]
+        together.append(directions.ways(features, planes, spacing).flatten(3))
+        cells = F.pixel_unshuffle(missing[:, :, : CELL * rows, : CELL * columns], CELL)
+        aims.append(directions.aims(features, cells))
+    all_ways = torch.cat(together, 1).flatten(2)
+    share = wanted[0].numel() / all_ways.shape[2]
+    return Equations(share * (all_ways @ all_ways.mT), torch.cat(aims, 1))
+
+
+def _in_cells(pixels: Tensor, rows: int, columns: int, spacing: int) -> Tensor:
+    """Samples of cells of 2x2, in every so many of their rows and columns: [N, P, h, w] -> [N, 4P, n]."""
+    whole = pixels[:, :, : CELL * rows, : CELL * columns]
+    cells = whole.view(*pixels.shape[:2], rows, CELL, columns, CELL)
+    return cells[:, :, ::spacing, :, ::spacing].permute(0, 1, 3, 5, 2, 4).flatten(1, 3).flatten(2)
 
 
 def part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:
@@ -119,42 +179,38 @@ def part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:
     return pixels[:, :, top : top + height, left : left + width]
 
 
-def _gram(ways: Tensor) -> Tensor:
-    """Products of each two of K ways, [N, K, n] -> [N, K, K]."""
-    return ways @ ways.mT
-
-
-def _of_products(coloured: Tensor, beside: Tensor, grey: Tensor) -> Equations:
-    """Equations of products of three ways and what is wanted, [N, 4, 4], of two others [N, 2, 2], of both."""
-    products = torch.cat(
-        [
-            torch.cat([coloured[:, :3, :3], beside[:, :3]], 2),
-            torch.cat([beside[:, :3].mT, grey], 2),
-        ],
-        1,
-    )
-    return Equations(products, torch.cat([coloured[:, 3, :3], beside[:, 3]], 1))
-
-
-def no_equations(count: int, device: torch.device) -> Equations:
+def no_equations(pictures: int, strengths: int, device: torch.device) -> Equations:
     """Of so many pictures that ask for nothing."""
     return Equations(
-        torch.zeros(count, STRENGTHS, STRENGTHS, device=device), torch.zeros(count, STRENGTHS, device=device)
+        torch.zeros(pictures, strengths, strengths, device=device),
+        torch.zeros(pictures, strengths, device=device),
     )
 
 
-def fitted(wanted: Equations) -> Fit:
-    """The strengths that are best for each picture."""
-    products, aims = wanted.products.double(), wanted.aims.double()
-    ridge = RIDGE * products.diagonal(dim1=1, dim2=2) + torch.finfo(torch.float32).eps
-    exact = torch.linalg.solve(products + torch.diag_embed(ridge), aims)
-    numbers = (exact / torch.tensor(UNITS, device=exact.device)).round_().clamp_(-128, 127)
-    strengths = strengths_of(numbers)
-    saved = (strengths * (2 * aims - (products @ strengths[:, :, None])[:, :, 0])).sum(dim=1)
-    return Fit(numbers.cpu(), saved.cpu())
+def fitted(wanted: Equations, units: Tensor) -> Fit:
+    """The strengths that are best for each picture.
+
+    units: what one in a number stands for, [N, S].
+    """
+    exact = torch.linalg.solve(_ridged(wanted.products), wanted.aims.double())
+    numbers = (exact / units).round_().clamp_(-LARGEST, LARGEST)
+    return Fit(numbers, saved_by(numbers * units, wanted))
 
 
-def _directions(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def saved_by(strengths: Tensor, wanted: Equations) -> Tensor:
+    """The squared error that strengths [N, S] save in all, [N]."""
+    gains = 2 * wanted.aims - (wanted.products.to(strengths) @ strengths[:, :, None])[:, :, 0]
+    return (strengths * gains).sum(dim=1)
+
+
+def _ridged(products: Tensor) -> Tensor:
+    products = products.double()
+    shares = torch.full(products.shape[1:2], DIRECTION_RIDGE).index_fill_(0, torch.arange(STRENGTHS), RIDGE)
+    ridge = shares * products.diagonal(dim1=1, dim2=2) + torch.finfo(torch.float32).eps
+    return products + torch.diag_embed(ridge)
+
+
+def _beside(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Luma of straight and diagonal neighbours less its own four times, and colours' means less their own."""
     grey = luma(pixels)
     rows = F.pad(grey, (1, 1, 1, 1), mode="replicate")

@@ -40,7 +40,7 @@ def pack(network: nn.Module, eight_bits: Sequence[str] = ()) -> dict[str, Tensor
         if isinstance(module, IntegerLayer):
             continue
         if value.dim() == 4 and any(fragment in name for fragment in eight_bits):
-            tensors[name], tensors[f"{name}.step"] = _in_steps(value.cpu())
+            tensors[name], tensors[f"{name}.step"] = in_eight_bits(value.cpu())
         else:
             tensors[name] = value.half().cpu().contiguous()
     for name, module in network.named_modules():
@@ -77,8 +77,11 @@ def unpacked(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     return value if step is None else value * _along_outputs(step, value)
 
 
-def _in_steps(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest multiples, int8, of one step for each output, bfloat16: small ones are as exact."""
+def in_eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest multiples, int8, of one step for each output, bfloat16: small ones are as exact.
+
+    For `unpacked` the second is named as the first with ".step" after it.
+    """
     largest = weight.flatten(1).abs().amax(dim=1)
     step = (largest / STEPS).bfloat16().clamp_min(torch.finfo(torch.bfloat16).tiny)
     multiples = (weight / _along_outputs(step, weight)).round().clamp(-STEPS, STEPS)

@@ -59,7 +59,7 @@ WORTH = 0.9
 CURVATURE = 0.95
 """Of the error's weight in a choice without derivatives, which has to stand for some of what these tell."""
 
-LARGEST_TILE = 9
+LARGEST_TILE = 8
 LARGEST_LINEAR_TILE = 12
 """Cells of 64x64 pixels a side. When more are cut in two, both are large enough for MS-SSIM."""
 
@@ -76,9 +76,11 @@ class Outcome(NamedTuple):
     finish: Equations
 
     @classmethod
-    def none(cls, pictures: int, device: torch.device) -> Outcome:
-        """Of pictures of which no tile was seen yet."""
-        return cls(torch.zeros(pictures, device=device), no_equations(pictures, device))
+    def none(cls, network: TransformCodec, like: Tensor) -> Outcome:
+        """Of pictures of which no tile was seen yet, as many as something has."""
+        pictures, device = len(like), like.device
+        asked = no_equations(pictures, network.strength_count, device)
+        return cls(torch.zeros(pictures, device=device), asked)
 
     def plus(self, other: Outcome) -> Outcome:
         """Of more tiles of the same pictures."""
@@ -89,7 +91,7 @@ class Rest(NamedTuple):
     """What a choice of symbols left out.
 
     Attributes:
-        outcome: what becomes of it.
+        outcome: what becomes of it; how it is finished is found of linear parts alone, for a first choice.
         derivative: of its errors and of what later phases pay, less what the choice knew, by decoded latents,
             [B, C, H, W].
     """
@@ -98,18 +100,28 @@ class Rest(NamedTuple):
     derivative: Tensor
 
 
-def outcome_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Outcome:
-    """What becomes of decoded latents, [B, C, H, W] in steps."""
-    outcome = Outcome.none(len(decoded), decoded.device)
+def outcome_of(
+    network: TransformCodec, picture: Picture, decoded: Tensor, strengths: Tensor | None = None
+) -> Outcome:
+    """What becomes of decoded latents, [B, C, H, W] in steps, if strengths finish them, [B, S]."""
+    outcome = Outcome.none(network, decoded)
     for tile in tiles(picture, decoded, LARGEST_TILE):
         stages = _stages(network, tile)
-        errors = _errors_of_staged(network, tile, stages.staged)
-        outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages)))
+        finished = stages.staged
+        if strengths is not None:
+            finished = network.finish_compressed(stages.synthesised, tile.rate, strengths)
+        errors = _errors_of_staged(network, tile, finished)
+        outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages, finely=True)))
     return outcome
 
 
 def rest_of(
-    network: TransformCodec, picture: Picture, decoded: Tensor, slope: Tensor, linear: bool = False
+    network: TransformCodec,
+    picture: Picture,
+    decoded: Tensor,
+    slope: Tensor,
+    linear: bool = False,
+    strengths: Tensor | None = None,
 ) -> Rest:
     """Differentiate what a choice of symbols left out.
 
@@ -120,31 +132,37 @@ def rest_of(
         slope: bits that a latent costs more for each step that it is further above its mean, [B, C, H, W].
         linear: take the derivatives of synthesis and means for those of their linear parts, which is nearly
             as good for a first step and takes a third of the time.
+        strengths: that will finish what is decoded, [B, S], as far as they are known; not for linear parts.
     """
-    outcome = Outcome.none(len(decoded), decoded.device)
-    differentiated = _linearised if linear else _differentiated
+    outcome = Outcome.none(network, decoded)
     with torch.inference_mode(False):
+        strengths = None if strengths is None else strengths.clone()
         derivative = WORTH * 2 * picture.weight * (picture.latents - decoded)
         for tile in tiles(picture, decoded, LARGEST_LINEAR_TILE if linear else LARGEST_TILE):
             own = torch.zeros_like(tile.decoded)
             own[tile.own] = slope[tile.latents][tile.own]
-            more, seen = differentiated(network, tile, own)
+            if linear:
+                more, seen = _linearised(network, tile, own)
+            else:
+                more, seen = _differentiated(network, tile, own, strengths)
             outcome = outcome.plus(more)
             derivative[tile.latents] += seen
     return Rest(outcome, derivative)
 
 
-def _differentiated(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Outcome, Tensor]:
+def _differentiated(
+    network: TransformCodec, tile: Tile, slope: Tensor, strengths: Tensor | None
+) -> tuple[Outcome, Tensor]:
     """Of a tile's own pixels, and the derivative by all its latents. Slopes are of its own."""
     with torch.enable_grad():
         seen = tile.decoded.requires_grad_()
         means = network.prior.means_after(tile.hyper, seen / tile.unit, tile.unit, tile.rate)
-        stages = _stages(network, tile)
-        errors = _errors_of_staged(network, tile, stages.staged)
+        pixels = network.reconstruct(seen, tile.rate, planes=tile.pixels.shape[1])
+        finished = network.finish_compressed(pixels, tile.rate, strengths)
+        errors = _errors_of_staged(network, tile, finished)
         loss = errors.sum() - (slope * means * tile.unit).sum()
         derivative = torch.autograd.grad(loss, seen)[0]
-    with torch.no_grad():
-        return Outcome(errors.detach(), _finish(network, tile, stages)), derivative
+    return Outcome.none(network, tile.pixels)._replace(errors=errors.detach()), derivative
 
 
 def _linearised(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Outcome, Tensor]:
@@ -165,11 +183,11 @@ def _stages(network: TransformCodec, tile: Tile) -> Stages:
     return network.stages(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
 
 
-def _finish(network: TransformCodec, tile: Tile, stages: Stages) -> Equations:
+def _finish(network: TransformCodec, tile: Tile, stages: Stages, finely: bool = False) -> Equations:
     """For the strengths of the tile's own pixels."""
     if network.shape.masking:
-        return no_equations(len(tile.pixels), tile.pixels.device)
-    return equations(tile.pixels, stages, *tile.corner)
+        return no_equations(len(tile.pixels), network.strength_count, tile.pixels.device)
+    return equations(tile.pixels, stages, *tile.corner, network.directions, finely)
 
 
 def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coarse: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ pixels --(compressed)--> analysis --> y --x gains--> r --PhasedPrior--> decoded 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,13 +18,15 @@ from torch.nn import functional as F
 from pillow_neural.networks.adaptive_filter import HALO as FILTER_HALO
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.adjustment import HALO as ADJUSTMENT_HALO
-from pillow_neural.networks.adjustment import Stages, adjusted, with_colours
+from pillow_neural.networks.adjustment import STRENGTHS, UNITS, Stages, adjusted, with_colours
 from pillow_neural.networks.companding import HALO as COMPANDING_HALO
 from pillow_neural.networks.companding import LEVELS, compressed, expanded
+from pillow_neural.networks.directions import STEP as DIRECTION_STEP
+from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.integer import straight_through
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.ms_ssim import ms_ssim, smallest_side
-from pillow_neural.networks.pixel_stage import PixelStage
+from pillow_neural.networks.pixel_stage import PixelStage, Tail
 from pillow_neural.networks.prior import PhasedPrior
 from pillow_neural.networks.prior_training import PriorOutput, estimate
 from pillow_neural.networks.rate import RateCurve
@@ -134,6 +137,7 @@ class TransformCodec(nn.Module):
     Attributes:
         post_filter: what pixels pass between synthesis and pixel stage. It is computed, not trained, and the
             pixel stage waits until there is one.
+        directions: those that pictures can move the pixel stage's tail in, likewise.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
@@ -159,6 +163,7 @@ class TransformCodec(nn.Module):
             PixelStage(shape.pixel_features, shape.pixel_layers) if shape.pixel_features else None
         )
         self.post_filter: AdaptiveFilter | None = None
+        self.directions: Directions | None = None
 
     def unit(self, rate: Tensor) -> Tensor:
         """Expected magnitude of each latent in quantisation steps: rate [B] -> [B, C, 1, 1]."""
@@ -261,14 +266,20 @@ class TransformCodec(nn.Module):
     ) -> Tensor:
         """What filter, pixel stage and companding, as far as there are any, make of `reconstruct`'s pixels.
 
-        Of reduced ones contrast is expanded alone. Strengths, [B, 5], are those of
+        Of reduced ones contrast is expanded alone. Strengths, [B, 5 or more], are those of
         `pillow_neural.networks.adjustment`.
         """
         if reduction == 1:
-            filtered, pixels = self.filtered_and_staged(pixels, rate, strengths)
-            if strengths is not None:
-                pixels = adjusted(filtered + with_colours(pixels - filtered, strengths), strengths)
+            pixels = self.finish_compressed(pixels, rate, strengths)
         return self.expanded(pixels, reduction)
+
+    def finish_compressed(self, pixels: Tensor, rate: Tensor, strengths: Tensor | None = None) -> Tensor:
+        """The first part of `finish`: all but that pixels get their contrast back."""
+        stages = self._staged(pixels, rate, strengths)
+        if strengths is None:
+            return stages.staged
+        change = stages.staged - stages.filtered
+        return adjusted(stages.filtered + with_colours(change, strengths), strengths)
 
     def expanded(self, pixels: Tensor, reduction: int = 1) -> Tensor:
         """The last part of `finish`: pixels with their contrast, where it was companded."""
@@ -277,16 +288,42 @@ class TransformCodec(nn.Module):
 
     def stages(self, decoded: Tensor, rate: Tensor, planes: int) -> Stages:
         """What becomes of decoded latents until contrast is expanded; for arguments see `reconstruct`."""
-        synthesised = self.reconstruct(decoded, rate, planes=planes)
-        return Stages(synthesised, *self.filtered_and_staged(synthesised, rate))
+        return self._staged(self.reconstruct(decoded, rate, planes=planes), rate)
 
-    def filtered_and_staged(
-        self, pixels: Tensor, rate: Tensor, strengths: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """What filter, by its strength, and pixel stage, as far as there are any, make of pixels in 0..1."""
+    def _staged(self, pixels: Tensor, rate: Tensor, strengths: Tensor | None = None) -> Stages:
+        """What filter and pixel stage, as far as there are any, make of pixels in 0..1."""
         if self.post_filter is None:
-            return pixels, pixels
+            return Stages(pixels, pixels, pixels, None)
         filtered = self.post_filter(pixels, rate)
         if strengths is not None:
             filtered = torch.lerp(pixels, filtered, 1 + strengths[:, 0, None, None, None])
-        return filtered, filtered if self.pixel_stage is None else self.pixel_stage(filtered, rate)
+        if self.pixel_stage is None:
+            return Stages(pixels, filtered, filtered, None)
+        features = self.pixel_stage.features(filtered, rate)
+        change = self.pixel_stage.change(features, pixels.shape[1], self._own_tails(strengths))
+        return Stages(pixels, filtered, filtered + change, features)
+
+    def _own_tails(self, strengths: Tensor | None) -> list[Tail]:
+        if strengths is None or strengths.shape[1] == STRENGTHS:
+            return []
+        assert self.directions is not None
+        return [self.directions.tail(own) for own in strengths[:, STRENGTHS:]]
+
+    @property
+    def strength_count(self) -> int:
+        """How many strengths a picture may have."""
+        return STRENGTHS + (0 if self.directions is None else len(self.directions.kernels))
+
+    def strengths_of(self, numbers: Sequence[tuple[int, ...]], rate: Tensor) -> Tensor | None:
+        """What numbers of pictures stand for, [B, S], S as many as any picture has; None if none has any."""
+        most = max(map(len, numbers))
+        if not most:
+            return None
+        filled = [own + (0,) * (most - len(own)) for own in numbers]
+        return self.strength_units(rate)[:, :most] * torch.tensor(filled, device=rate.device)
+
+    def strength_units(self, rate: Tensor) -> Tensor:
+        """What one in the byte of each strength stands for: rate [B] -> [B, S]."""
+        units = torch.tensor(UNITS, device=rate.device).expand(len(rate), -1)
+        step = DIRECTION_STEP / lambda_of_rate(rate).sqrt()
+        return torch.cat([units, step[:, None].expand(-1, self.strength_count - STRENGTHS)], 1)

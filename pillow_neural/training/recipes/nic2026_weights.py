@@ -1,4 +1,4 @@
-"""Weights file of the default codec: filter, tables from counted symbols, calibration, range proofs."""
+"""Weights file of the default codec: filter, directions, tables of counted symbols, calibration, proofs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pillow_neural.networks.prior_layers import CONTEXT_LIMIT, CONTEXT_UNIT, Sca
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.calibration import mean_rates
 from pillow_neural.training.data import CropSampler, Pixels
+from pillow_neural.training.direction_fit import DirectionSize, fit_directions, with_lines
 from pillow_neural.training.filter_fit import FilterSize, fit_filter
 from pillow_neural.training.recipe import Packed
 from pillow_neural.training.tables import count, gaussian_prior, hyper_priors, pack_tables, tables_of
@@ -31,6 +32,7 @@ STATISTICS_BATCHES = 150
 STATISTICS_BATCH = 4
 CALIBRATION_POINTS = 13
 FILTER = FilterSize()
+DIRECTIONS = DirectionSize()
 
 
 def prove_exact(network: TransformCodec) -> int:
@@ -84,17 +86,22 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     trained_with = network.post_filter if network.pixel_stage is not None else None
     post_filter = trained_with or fit_filter(partial(_knots, stored), sampler, FILTER)
     stored.post_filter = post_filter
+    if stored.pixel_stage is not None and not stored.shape.masking:
+        stored.directions = fit_directions(stored, sampler, DIRECTIONS)
     priors = gaussian_prior() + hyper_priors()
     lengths = [len(entries) for entries in priors]
     counts = count(_statistics(_codec(stored, tables_of(priors)), sampler), lengths)
     tables = tables_of(priors, counts)
-    calibration = mean_rates(_codec(stored, tables), held_out, CALIBRATION_POINTS)
+    codec = _codec(stored, tables)
+    calibration = mean_rates(codec, held_out, CALIBRATION_POINTS)
     tensors |= {
         **pack_tables(tables),
         **calibration.tensors(),
         **post_filter.tensors(),
         "colour_channels": stored.synthesis.colour_channels(),
     }
+    if stored.directions is not None:
+        tensors |= with_lines(codec, stored, sampler, stored.directions, DIRECTIONS).tensors()
     return Packed.of(network.shape, largest, tensors)
 
 
