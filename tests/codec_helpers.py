@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.training.data import CropSampler, Picture
 from pillow_neural.training.recipe import StepResult
 from pillow_neural.weights import WeightsEntry
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 
 Step = Callable[[nn.Module, Tensor, torch.Generator], StepResult]
 

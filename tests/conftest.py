@@ -12,8 +12,10 @@ from torch.nn import functional as F
 import pillow_neural  # noqa: F401 - registers the format
 from pillow_neural.codecs import loading
 from pillow_neural.codecs.contract import RATE_LEVELS, Payload
+from pillow_neural.codecs.nic2026 import Nic2026
 from pillow_neural.networks import precision
 from pillow_neural.weights import WeightsEntry, WeightsUnavailableError
+from tests.codec_helpers import EXAMPLE, default_codec
 
 WEIGHTS = WeightsEntry("nic2026", "fake.safetensors", 1, "0123456789abcdef" * 4, "Apache-2.0")
 
@@ -112,6 +114,18 @@ def picture(mode: str = "RGB", width: int = 40, height: int = 30) -> Image.Image
 def make_picture() -> Callable[..., Image.Image]:
     """`make_picture(mode="RGB", width=40, height=30)`."""
     return picture
+
+
+@pytest.fixture(scope="module")
+def codec() -> Nic2026:
+    """The default one, with its bundled weights."""
+    return default_codec()
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Image.Image:
+    """RGB, 768x512."""
+    return Image.open(EXAMPLE).convert("RGB")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,20 +26,13 @@ from pillow_neural.networks.adjustment import (
     with_colours,
 )
 from pillow_neural.networks.search import outcome_of
-from tests.codec_helpers import default_codec
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
-
-
-@pytest.fixture(scope="module")
-def codec() -> Nic2026:
-    return default_codec()
+from tests.codec_helpers import EXAMPLE, as_batch, default_codec
 
 
 @pytest.fixture(scope="module")
 def photograph() -> Tensor:
     """uint8 [1, 3, 512, 768]."""
-    return torch.from_numpy(np.array(Image.open(EXAMPLE).convert("RGB"))).permute(2, 0, 1)[None]
+    return as_batch(Image.open(EXAMPLE).convert("RGB"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from pillow_neural.networks.directions import Directions
 from pillow_neural.training import direction_fit
 from pillow_neural.training.data import CropSampler, Picture
 from pillow_neural.training.direction_fit import DirectionSize, fit_directions, with_lines
-from tests.codec_helpers import default_codec
+from tests.codec_helpers import EXAMPLE, default_codec
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 SIZE = DirectionSize(count=4, batches=3, batches_of_mean=2, coded=12)
 
 

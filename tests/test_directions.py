@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,20 +17,9 @@ from pillow_neural.entropy import DecodeError
 from pillow_neural.networks.adjustment import STRENGTHS, Equations, equations, fitted, saved_by
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.search_tiles import Picture
-from tests.codec_helpers import as_batch, default_codec
+from tests.codec_helpers import as_batch
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 LEVEL = 30_000
-
-
-@pytest.fixture(scope="module")
-def codec() -> Nic2026:
-    return default_codec()
-
-
-@pytest.fixture(scope="module")
-def photograph() -> Image.Image:
-    return Image.open(EXAMPLE).convert("RGB")
 
 
 @pytest.fixture(scope="module")

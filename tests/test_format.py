@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,10 @@ from pillow_neural.header import Header
 from pillow_neural.modes import to_planes
 from pillow_neural.settings import DEFAULT_EFFORT
 from pillow_neural.weights import locate
-from tests.codec_helpers import SymbolRecorder
+from tests.codec_helpers import EXAMPLE, SymbolRecorder
 
 Integers = npt.NDArray[np.int64]
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 OFFSETS = (0, 3, 1, 2)
 SIGN_TABLE = [2**23 - 1, 1, 2**23 - 1, 1]
 

@@ -27,19 +27,7 @@ from pillow_neural.networks import integer, precision, strips
 from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.phases import phase_mask
 from pillow_neural.networks.transform_codec import NetworkShape, TransformCodec
-from tests.codec_helpers import SymbolRecorder, as_batch, default_codec
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
-
-
-@pytest.fixture(scope="module")
-def codec() -> Nic2026:
-    return default_codec()
-
-
-@pytest.fixture(scope="module")
-def photograph() -> Image.Image:
-    return Image.open(EXAMPLE).convert("RGB")
+from tests.codec_helpers import EXAMPLE, SymbolRecorder, as_batch
 
 
 def _psnr(first: Image.Image, second: Image.Image) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,9 +25,8 @@ from pillow_neural.networks.search import Search, outcome_of, rest_of
 from pillow_neural.networks.search_tiles import Picture, tiles
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.settings import DEFAULT_EFFORT
-from tests.codec_helpers import default_codec
+from tests.codec_helpers import EXAMPLE, default_codec
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "kodim23.png"
 LEVEL = 30_000
 
 

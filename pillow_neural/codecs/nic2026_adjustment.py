@@ -22,7 +22,6 @@ from pillow_neural.networks.adjustment import (
     equations,
     fitted,
     no_equations,
-    saved_by,
 )
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.search_tiles import Picture
@@ -51,7 +50,7 @@ Corner = tuple[int, int]
 def strengths_for(
     network: TransformCodec, picture: Picture, finish: Equations, foreseen: bool = False
 ) -> list[tuple[int, ...]]:
-    """Bytes of each picture, as signed numbers; none where they cost more than they save.
+    """Numbers of each picture; none where they cost more than they save.
 
     Nothing is foreseen of pictures smaller than a tile, for icons are not like photographs.
 
@@ -87,13 +86,11 @@ def _strengths_of_one(
     profit = worth * wanted.saved()[0] - bits
     count = STRENGTHS + int(profit[STRENGTHS - 1 :].argmax())
     asked, steps = wanted.first(count), units[:, :count]
-    numbers = fitted(asked, steps).numbers
+    numbers, saved = fitted(asked, steps)
     if foreseen and directions is not None:
         numbers = directions.foreseen(numbers).round_().clamp_(-LARGEST, LARGEST)
         strengths = steps * numbers
         saved = torch.einsum("ni,nij,nj->n", strengths, asked.products.to(strengths), strengths)
-    else:
-        saved = saved_by(steps * numbers, asked)
     return tuple(numbers[0].int().tolist()) if worth * saved.item() > bits[count - 1] else ()
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from pillow_neural.networks.packing import in_eight_bits, unpacked
 from pillow_neural.networks.pixel_stage import CELL, SAMPLES, Tail
 from pillow_neural.networks.precision import small_shares
-from pillow_neural.networks.transform import OUTPUT_UNIT
+from pillow_neural.networks.transform import OUTPUT_UNIT, averaged_planes
 
 NAME = "directions"
 STEP = 0.01
@@ -112,7 +112,7 @@ class Directions(NamedTuple):
         """Kernels [K, 4P, features, 3, 3] and biases [K, 4P]."""
         if planes == 3:
             return self.kernels, self.biases
-        kernels, biases = (own.view(len(own), 3, -1, *own.shape[2:]).mean(dim=1) for own in self[:2])
+        kernels, biases = (averaged_planes(own.transpose(0, 1)).transpose(0, 1) for own in self[:2])
         return kernels, biases
 
 
