@@ -47,11 +47,12 @@ def test_a_direction_does_what_its_way_says(codec: Nic2026, directions: Directio
     pixels = torch.rand(1, planes, 20, 26, generator=torch.Generator().manual_seed(0))
     features = network.pixel_stage.features(pixels, rate)
     plain = network.pixel_stage.change(features, planes)
-    around = F.pad(features, (1, 1, 1, 1))
-    ways = directions.ways(around, planes, spacing=1)
-    every_third = directions.ways(around, planes, spacing=3)
+    ways, every_third = (
+        directions.ways(features, planes, spacing).mT.unflatten(2, (rows, columns, 4 * planes)).movedim(4, 2)
+        for spacing, rows, columns in ((1, 10, 13), (3, 4, 5))
+    )
     missing = torch.randn(1, 4 * planes, 10, 13, generator=torch.Generator().manual_seed(1))
-    aims = directions.aims(around, missing)
+    aims = directions.aims(features, missing)
     for number in (0, len(directions.scales) - 1):
         strengths = torch.zeros(number + 1)
         strengths[number] = 0.01

@@ -149,28 +149,36 @@ def equations(
     change = stages.staged - stages.filtered
     straight, diagonal, colours = _beside(stages.staged)
     ways = [stages.filtered - stages.synthesised, change - luma(change), colours, straight, diagonal]
+    own = [part(way) for way in ways]
     missing = wanted - part(stages.staged)
-    aims = [torch.stack([(part(way) * missing).sum(dim=(1, 2, 3)) for way in ways], 1)]
-    seen = [_in_cells(part(way).expand_as(wanted), rows, columns, spacing) for way in ways]
-    together = [torch.stack(seen, 1)]
+    aims = [torch.stack([_product(way, missing) for way in own], 1)]
+    together = [torch.stack([_in_cells(way.expand_as(wanted), rows, columns, spacing) for way in own], 2)]
     if directions is not None:
         assert stages.features is not None
         row, column = top // CELL, left // CELL
-        around = F.pad(stages.features, (1, 1, 1, 1))
-        features = around[:, :, row : row + rows + 2, column : column + columns + 2]
-        together.append(directions.ways(features, planes, spacing).flatten(3))
+        features = stages.features[:, :, row : row + rows, column : column + columns]
+        together.append(directions.ways(features, planes, spacing))
         cells = F.pixel_unshuffle(missing[:, :, : CELL * rows, : CELL * columns], CELL)
-        aims.append(directions.aims(features, cells))
-    all_ways = torch.cat(together, 1).flatten(2)
-    share = wanted[0].numel() / all_ways.shape[2]
-    return Equations(share * (all_ways @ all_ways.mT), torch.cat(aims, 1))
+        below, right = (stages.features.shape[side] - features.shape[side] for side in (2, 3))
+        around = (column, right - column, row, below - row)
+        aims.append(directions.aims(stages.features, F.pad(cells, around)))
+    all_ways = torch.cat(together, 2)
+    share = wanted[0].numel() / all_ways.shape[1]
+    return Equations(share * (all_ways.mT @ all_ways), torch.cat(aims, 1))
+
+
+def _product(way: Tensor, missing: Tensor) -> Tensor:
+    """Summed over pixels, [N]; [N, P or 1, h, w] of all planes alike."""
+    asked = missing.sum(dim=1) if way.shape[1] == 1 else missing
+    found: Tensor = torch.linalg.vecdot(way.flatten(1), asked.flatten(1))
+    return found
 
 
 def _in_cells(pixels: Tensor, rows: int, columns: int, spacing: int) -> Tensor:
-    """Samples of cells of 2x2, in every so many of their rows and columns: [N, P, h, w] -> [N, 4P, n]."""
+    """Samples of cells of 2x2, in every so many of their rows and columns: [N, P, h, w] -> [N, n * 4P]."""
     whole = pixels[:, :, : CELL * rows, : CELL * columns]
     cells = whole.view(*pixels.shape[:2], rows, CELL, columns, CELL)
-    return cells[:, :, ::spacing, :, ::spacing].permute(0, 1, 3, 5, 2, 4).flatten(1, 3).flatten(2)
+    return cells[:, :, ::spacing, :, ::spacing].permute(0, 2, 4, 1, 3, 5).flatten(1)
 
 
 def part_of(pixels: Tensor, top: int, left: int, like: Tensor) -> Tensor:

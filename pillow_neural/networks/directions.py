@@ -15,12 +15,12 @@ the numbers. Networks adapted to a picture are those of van Rozendaal, Huijben a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 from pillow_neural.networks.packing import in_eight_bits, unpacked
 from pillow_neural.networks.pixel_stage import CELL, SAMPLES, Tail
@@ -84,18 +84,17 @@ class Directions(NamedTuple):
         """What each direction does to pixels, in every so many rows and columns of cells of 2x2.
 
         Args:
-            features: of the cells and one more on every side, [N, features, h + 2, w + 2].
+            features: of the cells, [N, features, h, w]; beyond them counts as zero.
             planes: P.
             spacing: of cells.
 
         Returns:
-            [N, K, 4P, rows, columns], samples of a cell in the order of `pixel_unshuffle`.
+            [N, samples, K], cell by cell, samples of a cell in the order of `pixel_unshuffle`.
         """
-        kernels, biases = self._of_planes(planes)
+        kernels, biases = (own.transpose(0, 1).flatten(0, 1) for own in self._of_planes(planes))
         with small_shares(features.device):
-            ways = F.conv2d(features, kernels.flatten(0, 1), biases.flatten(), stride=spacing)
-        rows, columns = ways.shape[2:]
-        return OUTPUT_UNIT * ways.float().view(len(ways), -1, CELL * CELL * planes, rows, columns)
+            ways = F.conv2d(features, kernels, biases, padding=1, stride=spacing)
+        return ways.permute(0, 2, 3, 1).reshape(len(ways), -1, len(self.kernels)).float()
 
     def aims(self, features: Tensor, missing: Tensor) -> Tensor:
         """Sums of products of what each direction does to pixels with what is missing: [N, K].
@@ -105,25 +104,20 @@ class Directions(NamedTuple):
             missing: in cells of 2x2, [N, 4P, h, w].
         """
         kernels, biases = self._of_planes(missing.shape[1] // CELL**2)
-        slopes = _weight_gradient(features, missing).flatten(1) @ kernels.flatten(1).T
-        return OUTPUT_UNIT * (slopes + missing.sum(dim=(2, 3)) @ biases.T)
+        pairs = zip(torch.split(features, 1), torch.split(missing.to(features), 1), strict=True)
+        slopes = torch.stack([_slope(own, lacks, kernels.shape[1:]).flatten() for own, lacks in pairs])
+        return slopes.float() @ kernels.flatten(1).T + missing.sum(dim=(2, 3)) @ biases.T
 
     def _of_planes(self, planes: int) -> tuple[Tensor, Tensor]:
-        """Kernels [K, 4P, features, 3, 3] and biases [K, 4P]."""
+        """Kernels [K, 4P, features, 3, 3] and biases [K, 4P], in units of pixels."""
+        kernels, biases = (OUTPUT_UNIT * own for own in self[:2])
         if planes == 3:
-            return self.kernels, self.biases
-        kernels, biases = (averaged_planes(own.transpose(0, 1)).transpose(0, 1) for own in self[:2])
+            return kernels, biases
+        kernels, biases = (averaged_planes(own.transpose(0, 1)).transpose(0, 1) for own in (kernels, biases))
         return kernels, biases
 
 
-def _weight_gradient(features: Tensor, missing: Tensor) -> Tensor:
-    """Of a convolution 3x3 without padding: of [N, features, h + 2, w + 2] and [N, O, h, w].
-
-    As one product of matrices, [N, O, features, 3, 3]: with so few outputs that takes less than others do.
-    """
-    columns = features.shape[3]
-    grid = F.pad(missing, (0, 2, 0, 2)).flatten(2).mT.to(features.dtype)
-    shifts = [grid.roll(row * columns + column, 1) for row, column in product(range(3), repeat=2)]
-    seen = features.permute(0, 2, 3, 1).flatten(1, 2).mT
-    gradient = (seen @ torch.cat(shifts, 2)).float()
-    return gradient.view(*gradient.shape[:2], 3, 3, -1).permute(0, 4, 1, 2, 3)
+def _slope(features: Tensor, missing: Tensor, shape: torch.Size) -> Tensor:
+    """Of the products of a convolution's outputs with what is missing by kernels of a shape."""
+    found: Tensor = conv2d_weight(features, shape, missing, padding=1)  # type: ignore[no-untyped-call]
+    return found
