@@ -24,6 +24,7 @@ from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.companding import COMPRESSED_HALO
 from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
+from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import other_parity, rate_distortion_round
 from pillow_neural.networks.search import Outcome, Rest, Search, outcome_of, rest_of
@@ -196,11 +197,16 @@ class SymbolChooser:
 
         What signs change in one choice is not what they change in another.
         """
-        return self._rest(picture, self._at_once(picture, hide=False), linear=True)
+        return self._rest(picture, self._first(picture), linear=True)
+
+    def _first(self, picture: Picture) -> Choice:
+        """One that is not coded: nobody has to find its means again."""
+        with small_shares(self._device):
+            return self._at_once(picture, hide=False)
 
     def first_and_last(self, picture: Picture) -> tuple[Tensor, Tensor]:
         """What is decoded of a first choice and of what an effort of 1 codes, in steps, [B, C, H, W]."""
-        first = self._at_once(picture, hide=False)
+        first = self._first(picture)
         search = Search(self._network, picture, steps=0)
         rest = self._rest(picture, first, linear=True)
         return first.decoded, self._choose(picture, search.moved(rest.derivative), search.weight).decoded

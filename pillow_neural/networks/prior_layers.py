@@ -134,21 +134,22 @@ class MeanPhase(nn.Module):
         if self.linear_strength is None:
             return mean
         strength: Tensor = self.linear_strength(rate)
-        return mean + self.linear_prediction(decoded) * strength
+        return torch.addcmul(mean, self.linear_prediction(decoded), strength)
 
     def linear_prediction(self, decoded: Tensor) -> Tensor:
         """The 3x3 linear prediction of this phase's latents; zeros elsewhere. Even H and W."""
         assert self.linear is not None
         batch, channels, height, width = decoded.shape
-        padded = F.pad(decoded, (1, 1, 1, 1))
-        cells = decoded.new_zeros(batch, channels // GROUPS, GROUPS, height // 2, 2, width // 2, 2)
+        padded = F.pad(decoded, (0, 1, 0, 1))
+        cells = decoded.new_zeros(batch, height // 2, 2, width // 2, 2, channels // GROUPS, GROUPS)
         groups = self.linear.to(decoded.dtype).chunk(GROUPS)
         for parity in range(4):
             row, column = divmod(parity, 2)
-            window = padded[:, :, row : row + height + 1, column : column + width + 1]
             group = group_at(self.phase, parity)
-            cells[:, :, group, :, row, :, column] = F.conv2d(window, groups[group], stride=2)
-        return cells.reshape(batch, channels, height, width)
+            found = F.conv2d(padded, groups[group], stride=2, padding=(1 - row, 1 - column))
+            own = found[:, :, : height // 2, : width // 2]
+            cells[:, :, row, :, column, :, group] = own.permute(0, 2, 3, 1)
+        return cells.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def linear_transposed(self, slope: Tensor, rate: Tensor) -> Tensor:
         """The linear prediction the other way round, both [B, latents, H, W]; rate [B].
