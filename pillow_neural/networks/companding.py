@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.box import halved
+
 LEVELS = 4
 FLOOR = 0.06**2
 USUAL = 0.2**2
@@ -68,17 +70,18 @@ class _Changed(NamedTuple):
 def _changed(pixels: Tensor, levels: int, exponent: float) -> _Changed:
     pyramid = [pixels]
     for _ in range(levels):
-        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
-    changed = means = pyramid.pop()
+        pyramid.append(halved(pyramid[-1]))
+    changed = means = coarse = pyramid.pop()
     slope = torch.ones_like(means[:, :1])
     for level in reversed(pyramid):
-        coarse = F.avg_pool2d(level, 2)
-        variance = F.avg_pool2d(level.square(), 2) - coarse.square() + (coarse - means).square()
+        if means.shape != coarse.shape:
+            means = _enlarged(means)
+        variance = halved(level.square()) - coarse.square() + (coarse - means).square()
         energy = _smoothed(variance.mean(dim=1, keepdim=True)).clamp_min(0)
         gain = ((energy + FLOOR) / (USUAL + FLOOR)) ** (exponent / 2)
         slope = gain * (1 + exponent * energy / (energy + FLOOR))
         changed = torch.addcmul(_enlarged(changed), level - _enlarged(coarse), _enlarged(gain))
-        means = _enlarged(means)
+        coarse = level
     return _Changed(changed, slope)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pillow_neural.networks.box import halved
 from pillow_neural.networks.integer import restoring_clamp
 
 SMALLEST_SIDE = 161
@@ -75,4 +76,4 @@ def _blurred(planes: Tensor) -> Tensor:
 def _halved(planes: Tensor) -> Tensor:
     """2x2 means; an odd side repeats its last row or column."""
     height, width = planes.shape[2:]
-    return F.avg_pool2d(F.pad(planes, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+    return halved(F.pad(planes, (0, width % 2, 0, height % 2), mode="replicate"))

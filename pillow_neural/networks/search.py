@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pillow_neural.networks.adjustment import Equations, Stages, equations, no_equations, part_of
+from pillow_neural.networks.box import halved
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
 from pillow_neural.networks.search_tiles import Picture, Tile, tiles
 from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate, mixed_distortion
@@ -200,7 +200,7 @@ def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coars
     top, left = tile.corner
     if not (coarse and network.shape.masking and min(pixels.shape[2:]) >= SMALLEST_SIDE):
         return worth * network.distortion(part_of(network.expanded(staged), top, left, pixels), pixels)
-    half, expanded = F.avg_pool2d(pixels, 2), network.expanded(F.avg_pool2d(staged, 2), reduction=2)
+    half, expanded = halved(pixels), network.expanded(halved(staged), reduction=2)
     return worth * mixed_distortion(part_of(expanded, top // 2, left // 2, half), half, halvings=1)
 
 
