@@ -42,6 +42,8 @@ HALO = WINDOW // 2 + 1
 """Pixels around its own that a filtered pixel depends on; more than REACH."""
 
 ANGLES = 8
+"""A power of two."""
+
 SMALLEST = 1e-6
 
 
@@ -73,18 +75,24 @@ def features(values: Tensor) -> Features:
     margin = WINDOW // 2
     products = F.pad(products, (margin, margin, margin, margin), mode="reflect")
     xx, yy, xy = box_means(products, WINDOW).unbind(1)
-    angle = torch.floor(torch.atan2(2 * xy, xx - yy) * (ANGLES / (2 * math.pi)) + 0.5).long() % ANGLES
+    turned = torch.floor(torch.atan2(2 * xy, xx - yy) * (ANGLES / (2 * math.pi)) + 0.5)
+    angle = turned.long() & ANGLES - 1
     spread = torch.sqrt((xx - yy).square() + 4 * xy.square())
     return Features(angle, spread / (xx + yy + SMALLEST), torch.sqrt(xx + yy))
 
 
-def differences(values: Tensor) -> Iterator[Tensor]:
-    """What each tap sees of one plane [B, H, W]: the neighbour less the pixel itself, [B, H, W]."""
+def neighbours(values: Tensor) -> Iterator[Tensor]:
+    """What is at each tap's place of one plane [B, H, W], mirrored at the border, [B, H, W]."""
     height, width = values.shape[1:]
     padded = F.pad(values[:, None], (REACH, REACH, REACH, REACH), mode="reflect")[:, 0]
     for row, column in NEIGHBOURS:
         top, left = REACH + row, REACH + column
-        yield padded[:, top : top + height, left : left + width] - values
+        yield padded[:, top : top + height, left : left + width]
+
+
+def differences(values: Tensor) -> Iterator[Tensor]:
+    """What each tap sees of one plane [B, H, W]: the neighbour less the pixel itself, [B, H, W]."""
+    return (neighbour - values for neighbour in neighbours(values))
 
 
 class AdaptiveFilter(NamedTuple):
@@ -131,10 +139,14 @@ class AdaptiveFilter(NamedTuple):
         return pixels + change[:, None]
 
     def _change(self, values: Tensor, rate: Tensor) -> Tensor:
-        """What is added to each pixel of planes [B, H, W], at one rate for all, [1]."""
+        """What is added to each pixel of planes [B, H, W], at one rate for all, [1].
+
+        What kernels add up to is taken off once, which costs less than differences.
+        """
         chosen = AdaptiveFilter(*(part[0] for part in self.at(rate)))
-        change = torch.zeros_like(values)
-        kinds = chosen.classes(features(values)).flatten()
-        for kernel, seen in zip(chosen.kernels.T.contiguous(), differences(values), strict=True):
-            change.addcmul_(kernel.index_select(0, kinds).view_as(seen), seen)
+        kinds = chosen.classes(features(values)).flatten().int()
+        kernels = chosen.kernels.T.contiguous()
+        change = -values * kernels.sum(dim=0).index_select(0, kinds).view_as(values)
+        for kernel, neighbour in zip(kernels, neighbours(values), strict=True):
+            change.addcmul_(kernel.index_select(0, kinds).view_as(values), neighbour)
         return change
