@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional as F
 
-from pillow_neural.benchmark.metrics import psnr
+from pillow_neural.benchmark.metrics import ms_ssim, psnr
 from pillow_neural.codecs import nic2026_adjustment
 from pillow_neural.codecs.contract import Payload
 from pillow_neural.codecs.nic2026 import Nic2026, Parameters
@@ -85,10 +85,11 @@ def test_a_strength_that_was_used_is_found(place: int) -> None:
     partly = synthesised + (1 + strengths[:, :1, None, None]) * (filtered - synthesised)
     wanted = adjusted(partly + with_colours(change, strengths), strengths)
     inner, stages = wanted[:, :, 4:-6, 4:-4], Stages(synthesised, filtered, filtered + change, None)
-    each = equations(inner, stages, 4, 4)
+    missing = inner - stages.staged[:, :, 4:-6, 4:-4]
+    each = equations(missing, stages, 4, 4)
     assert each.aims.shape == (3, 5)
     first, others = (
-        equations(inner[part], Stages(*(stage[part] for stage in stages[:3]), None), 4, 4)
+        equations(missing[part], Stages(*(stage[part] for stage in stages[:3]), None), 4, 4)
         for part in (slice(0, 1), slice(1, 3))
     )
     fits = [
@@ -96,7 +97,7 @@ def test_a_strength_that_was_used_is_found(place: int) -> None:
     ]
     for fit in fits:
         assert (fit.numbers - numbers).abs().max() <= 1
-    errors = (inner - stages.staged[:, :, 4:-6, 4:-4]).square().sum(dim=(1, 2, 3))
+    errors = missing.square().sum(dim=(1, 2, 3))
     torch.testing.assert_close(fits[0].saved, errors.double(), rtol=0.01, atol=0)
     torch.testing.assert_close(fits[1].saved, errors.sum()[None].double(), rtol=0.01, atol=0)
     torch.testing.assert_close(each.saved()[:, -1], errors.double(), rtol=0.01, atol=0)
@@ -216,8 +217,16 @@ def test_strips_are_adjusted_as_the_whole(
     assert difference.count_nonzero() < 0.001 * difference.numel()
 
 
-def test_tuned_for_ssim_there_are_none(pixels: Tensor) -> None:
-    assert Parameters.of(default_codec("ssim").encode(pixels, [30_000])[0]).strengths == ()
+def test_tuned_for_ssim_a_long_search_finds_them(photograph: Tensor) -> None:
+    codec = default_codec("ssim")
+    for effort in (0, 1):
+        assert Parameters.of(codec.encode(photograph, [30_000], effort)[0]).strengths == ()
+    with_them, plain, parameters = _without(codec, photograph, 30_000, effort=3)
+    assert parameters.strengths
+    assert parameters.directions
+    original, *found = (each[0].permute(1, 2, 0).numpy() for each in (photograph, with_them, plain))
+    better, worse = (1 - ms_ssim(original, each) for each in found)
+    assert better < 0.995 * worse
 
 
 def test_through_files_they_are_in_the_parameters(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_what_all_crops_lack_is_the_first_direction(
     assert found.kernels.shape == (4, *network.pixel_stage.tail.weight.shape)
     pixels, rate = sampler.batch(1).float() / 255, torch.tensor([0.4])
     stages = network.stages(network.as_coded(pixels, rate).output.latents, rate, planes=3)
-    saved = equations(pixels, stages, 0, 0, found).saved()[0]
+    saved = equations(pixels - stages.staged, stages, 0, 0, found).saved()[0]
     first, others = saved[STRENGTHS] - saved[STRENGTHS - 1], saved[-1] - saved[STRENGTHS]
     assert first > 3 * others
 

@@ -36,7 +36,9 @@ def _wanted(codec: Nic2026, pixels: Tensor, directions: Directions | None) -> tu
     latents = codec.decode_streams([payload], width, height).latents
     picture = codec._chooser.prepare(pixels, [LEVEL])
     stages = codec._network.stages(latents, picture.rate, pixels.shape[1])
-    return picture, equations(pixels.float() / 255, stages, 0, 0, directions)
+    wanted = pixels.float() / 255
+    missing = wanted - stages.staged[:, :, :height, :width]
+    return picture, equations(missing, stages, 0, 0, directions)
 
 
 @pytest.mark.usefixtures("in_float32")

@@ -69,8 +69,6 @@ def test_derivative_is_that_of_what_is_paid_and_lost(
     """Finite differences along the derivative; slopes are constants of it."""
     chooser, picture, choice = _chosen(codec, pixels)
     network = codec._network
-    if numbers and network.shape.masking:
-        pytest.skip("there are no strengths for MS-SSIM")
     slope, strengths = chooser._slope(picture, choice), network.strengths_of([(), numbers], picture.rate)
 
     def loss(decoded: Tensor) -> float:

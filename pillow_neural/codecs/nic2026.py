@@ -44,7 +44,7 @@ from pillow_neural.entropy.hidden_signs import Coded, Integers, with_signs
 from pillow_neural.entropy.symbols import SymbolDecoder, SymbolEncoder
 from pillow_neural.entropy.tables import FrequencyTables
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
-from pillow_neural.networks.adjustment import LARGEST, STRENGTHS
+from pillow_neural.networks.adjustment import LARGEST, STRENGTHS, Equations
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.hyper_prior import HYPER_LIMIT, Spread
 from pillow_neural.networks.packing import channels_last, unpack
@@ -171,12 +171,12 @@ class Nic2026:
         return self._chooser.chosen(self._chooser.prepare(pictures, levels), effort).sections
 
     @torch.inference_mode()
-    def first_and_last_choice(
+    def foreseen_and_last_choice(
         self, pictures: Tensor, levels: Sequence[int]
-    ) -> tuple[Picture, Tensor, Tensor]:
-        """Pictures with their latents, and what is decoded of two choices, see `SymbolChooser`."""
+    ) -> tuple[Picture, Equations, Tensor]:
+        """Pictures with their latents, how a choice is foreseen to be finished, and that; `SymbolChooser`."""
         picture = self._chooser.prepare(pictures, levels)
-        return picture, *self._chooser.first_and_last(picture)
+        return picture, *self._chooser.foreseen_and_last(picture)
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[Payload], width: int, height: int, reduction: int = 1) -> Tensor:

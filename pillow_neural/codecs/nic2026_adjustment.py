@@ -22,6 +22,7 @@ from pillow_neural.networks.adjustment import (
     equations,
     fitted,
     no_equations,
+    part_of,
 )
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.search_tiles import Picture
@@ -63,7 +64,7 @@ def strengths_for(
     if foreseen and _is_small(picture):
         return [()] * len(picture.pixels)
     rate = picture.rate.cpu()
-    worth = SLOPE * lambda_of_rate(rate) / picture.pixels.shape[1]
+    worth = SLOPE * network.staged_value * lambda_of_rate(rate) / picture.pixels.shape[1]
     units = network.strength_units(rate)
     parts = [(value[None] for value in values) for values in zip(*(v.cpu() for v in finish), strict=True)]
     alone = zip((Equations(*part) for part in parts), torch.split(units, 1), worth.tolist(), strict=True)
@@ -141,7 +142,8 @@ def _equations(
     wanted = torch.stack([pixels[:, y : y + side, x : x + side] for y, x in inner])
     rate = picture.rate[number].expand(len(parts))
     stages = network.stages(parts, rate, planes=len(pixels))
-    return equations(wanted.to(parts.device).float() / 255, stages, BLOCK, BLOCK)
+    wanted = wanted.to(parts.device).float() / 255
+    return equations(wanted - part_of(stages.staged, BLOCK, BLOCK, wanted), stages, BLOCK, BLOCK)
 
 
 def _is_small(picture: Picture) -> bool:

@@ -21,6 +21,7 @@ from pillow_neural.codecs.shared import pad_to_multiples, rate_positions
 from pillow_neural.entropy.gaussian import SCALE_COUNT
 from pillow_neural.entropy.hidden_signs import Coded, SignHider, capacities
 from pillow_neural.entropy.tables import FrequencyTables
+from pillow_neural.networks.adjustment import Equations
 from pillow_neural.networks.companding import COMPRESSED_HALO
 from pillow_neural.networks.hyper_prior import Spread
 from pillow_neural.networks.masking import masking_weight, sensitivity
@@ -34,7 +35,7 @@ from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import HYPER_BLOCK, TransformCodec
 
 SYMBOL_LIMIT = 2**20
-STEPS = (0, 0, 0, 1, 2, 3, 4, 6, 10, 16)
+STEPS = (0, 0, 0, 1, 2, 3, 4, 6, 10, 24)
 """Of each effort, by derivatives of whole networks, after a first of linear parts that all but 0 take."""
 
 
@@ -178,9 +179,7 @@ class SymbolChooser:
         return Chosen(best.sections, self._strengths(picture, best.decoded.float()))
 
     def _strengths(self, picture: Picture, decoded: Tensor) -> list[tuple[int, ...]]:
-        """Those that are the best for decoded latents; none where the network is for MS-SSIM."""
-        if self._network.shape.masking:
-            return [()] * len(decoded)
+        """Those that are the best for decoded latents."""
         return strengths_for(self._network, picture, outcome_of(self._network, picture, decoded).finish)
 
     def _cheaper(self, best: Kept, new: Choice, outcome: Outcome) -> Kept:
@@ -204,12 +203,11 @@ class SymbolChooser:
         with small_shares(self._device):
             return self._at_once(picture, hide=False)
 
-    def first_and_last(self, picture: Picture) -> tuple[Tensor, Tensor]:
-        """What is decoded of a first choice and of what an effort of 1 codes, in steps, [B, C, H, W]."""
-        first = self._first(picture)
-        search = Search(self._network, picture, steps=0)
-        rest = self._rest(picture, first, linear=True)
-        return first.decoded, self._choose(picture, search.moved(rest.derivative), search.weight).decoded
+    def foreseen_and_last(self, picture: Picture) -> tuple[Equations, Tensor]:
+        """How a first choice is finished, and what is decoded of what an effort of 1 codes, [B, C, H, W]."""
+        search, rest = Search(self._network, picture, steps=0), self._first_rest(picture)
+        choice = self._choose(picture, search.moved(rest.derivative), search.weight)
+        return rest.outcome.finish, choice.decoded
 
     def _rest(
         self, picture: Picture, choice: Choice, linear: bool = False, strengths: Tensor | None = None

@@ -119,40 +119,39 @@ class Stages(NamedTuple):
 
 
 def equations(
-    wanted: Tensor,
+    missing: Tensor,
     stages: Stages,
     top: int,
     left: int,
     directions: Directions | None = None,
     finely: bool = False,
 ) -> Equations:
-    """Those of the strengths that bring what is decoded nearest to what is wanted.
+    """Those of the strengths that give pixels most of what they lack.
 
     Args:
-        wanted: pixels of pictures or of parts of them, [N, P, h, w] in 0..1.
+        missing: what pixels of pictures or of parts of them lack after the pixel stage, [N, P, h, w].
         stages: what there is of them, and of their surroundings.
-        top, left: the row and column where what is wanted begins, both even.
+        top, left: the row and column where what is missing begins, both even.
         directions: those of the pixel stage's tail, if they are to have strengths, too.
         finely: look at more cells of large parts for what strengths do together.
     """
-    planes, height, width = wanted.shape[1:]
+    planes, height, width = missing.shape[1:]
     rows, columns = height // CELL, width // CELL
     if not rows * columns:
         strengths = STRENGTHS + (0 if directions is None else len(directions.kernels))
-        return no_equations(len(wanted), strengths, wanted.device)
+        return no_equations(len(missing), strengths, missing.device)
     spacing = next(own for cells, own in SPACINGS if rows * columns >= cells)
     spacing = min(spacing, FINE) if finely else spacing
 
     def part(values: Tensor) -> Tensor:
-        return part_of(values, top, left, wanted)
+        return part_of(values, top, left, missing)
 
     change = stages.staged - stages.filtered
     straight, diagonal, colours = _beside(stages.staged)
     ways = [stages.filtered - stages.synthesised, change - luma(change), colours, straight, diagonal]
     own = [part(way) for way in ways]
-    missing = wanted - part(stages.staged)
     aims = [torch.stack([_product(way, missing) for way in own], 1)]
-    together = [torch.stack([_in_cells(way.expand_as(wanted), rows, columns, spacing) for way in own], 2)]
+    together = [torch.stack([_in_cells(way.expand_as(missing), rows, columns, spacing) for way in own], 2)]
     if directions is not None:
         assert stages.features is not None
         row, column = top // CELL, left // CELL
@@ -163,7 +162,7 @@ def equations(
         around = (column, right - column, row, below - row)
         aims.append(directions.aims(stages.features, F.pad(cells, around)))
     all_ways = torch.cat(together, 2)
-    share = wanted[0].numel() / all_ways.shape[1]
+    share = missing[0].numel() / all_ways.shape[1]
     return Equations(share * (all_ways.mT @ all_ways), torch.cat(aims, 1))
 
 

@@ -10,6 +10,7 @@ memory layout and device cannot matter.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -192,19 +193,17 @@ class IntegerConv2d(IntegerLayer):
 
 
 def exact_convolution(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A zero-padded stride 1 convolution in full float32: one matrix product, and its taps added up."""
-    outputs, _, kernel, _ = weight.shape
-    padded = _padded(features, kernel)
-    products = padded.flatten(0, 2) @ _tap_matrix(weight)
-    total = bias.repeat(len(features), *features.shape[2:], 1)
-    return _add_taps(total, products.view(*padded.shape[:3], kernel, kernel, outputs)).permute(0, 3, 1, 2)
+    """A zero-padded stride 1 convolution in full float32: one matrix product."""
+    seen = _windows(features, weight.shape[-1])
+    total = seen.flatten(0, 2) @ _as_matrix(weight) + bias
+    return total.view(*seen.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 class _WeightBytes(NamedTuple):
     """Weights of a frozen convolution as what they are on their grid.
 
     Attributes:
-        matrix: int8 [inputs, kernel * kernel * outputs].
+        matrix: int8 [kernel * kernel * inputs, outputs].
         unit: what 1 in a sum stands for, [outputs].
     """
 
@@ -214,35 +213,25 @@ class _WeightBytes(NamedTuple):
     @classmethod
     def of(cls, weight: Tensor, shift: Tensor) -> _WeightBytes:
         """Of stored integers: weights int8 [outputs, inputs, kernel, kernel] and shifts int8 [outputs]."""
-        return cls(_tap_matrix(weight).contiguous(), torch.exp2(-shift.float()))
+        return cls(_as_matrix(weight).contiguous(), torch.exp2(-shift.float()))
 
     def convolution(self, features: Tensor, bias: Tensor) -> Tensor:
         """What `exact_convolution` gives, of features that are whole numbers -127..127."""
-        outputs = len(self.unit)
-        kernel = 1 if self.matrix.shape[1] == outputs else 3
-        padded = _padded(features.to(torch.int8), kernel)
-        products = torch._int_mm(padded.flatten(0, 2), self.matrix)
-        taps = products.view(*padded.shape[:3], kernel, kernel, outputs)
-        total = taps.new_zeros(len(features), *features.shape[2:], outputs)
-        return torch.addcmul(bias, _add_taps(total, taps), self.unit).permute(0, 3, 1, 2)
+        kernel = 1 if self.matrix.shape[0] == features.shape[1] else 3
+        seen = _windows(features.to(torch.int8), kernel)
+        total = torch._int_mm(seen.flatten(0, 2), self.matrix).view(*seen.shape[:3], -1)
+        return torch.addcmul(bias, total, self.unit).permute(0, 3, 1, 2)
 
 
-def _tap_matrix(weight: Tensor) -> Tensor:
-    """Weights [outputs, inputs, kernel, kernel] -> [inputs, kernel * kernel * outputs]."""
-    return weight.permute(1, 2, 3, 0).flatten(1)
+def _as_matrix(weight: Tensor) -> Tensor:
+    """Weights [outputs, inputs, kernel, kernel] -> [kernel * kernel * inputs, outputs]."""
+    return weight.permute(2, 3, 1, 0).flatten(0, 2)
 
 
-def _padded(features: Tensor, kernel: int) -> Tensor:
-    """[B, C, H, W] -> [B, H + kernel - 1, W + kernel - 1, C], with zeros around."""
+def _windows(features: Tensor, kernel: int) -> Tensor:
+    """What a convolution sees, zeros around: [B, C, H, W] -> [B, H, W, kernel * kernel * C]."""
+    height, width = features.shape[2:]
     margin = kernel // 2
-    return F.pad(features.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin)).contiguous()
-
-
-def _add_taps(total: Tensor, taps: Tensor) -> Tensor:
-    """Add to sums [B, H, W, C], in place, what each tap has there: [B, H + 2, W + 2, kernel, kernel, C]."""
-    height, width = total.shape[1:3]
-    kernel = taps.shape[3]
-    for row in range(kernel):
-        for column in range(kernel):
-            total += taps[:, row : row + height, column : column + width, row, column]
-    return total
+    padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, margin, margin, margin, margin)).contiguous()
+    places = product(range(kernel), repeat=2)
+    return torch.cat([padded[:, row : row + height, left : left + width] for row, left in places], 3)

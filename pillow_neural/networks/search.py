@@ -26,7 +26,11 @@ from pillow_neural.networks.adjustment import Equations, Stages, equations, no_e
 from pillow_neural.networks.box import halved
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
 from pillow_neural.networks.search_tiles import Picture, Tile, tiles
-from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate, mixed_distortion
+from pillow_neural.networks.transform_codec import (
+    TransformCodec,
+    lambda_of_rate,
+    mixed_distortion,
+)
 
 
 class Pace(NamedTuple):
@@ -69,7 +73,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         errors: lambda * D, in bits, [B].
-        finish: of the strengths that finish it best; nothing where the network is for MS-SSIM.
+        finish: of the strengths that finish it best. Of linear parts where the network is for MS-SSIM it is
+            nothing, for its finest scale, which says much of them, is left out then.
     """
 
     errors: Tensor
@@ -105,13 +110,16 @@ def outcome_of(
 ) -> Outcome:
     """What becomes of decoded latents, [B, C, H, W] in steps, if strengths finish them, [B, S]."""
     outcome = Outcome.none(network, decoded)
-    for tile in tiles(picture, decoded, LARGEST_TILE):
-        stages = _stages(network, tile)
-        finished = stages.staged
-        if strengths is not None:
-            finished = network.finish_compressed(stages.synthesised, tile.rate, strengths)
-        errors = _errors_of_staged(network, tile, finished)
-        outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages, finely=True)))
+    with torch.inference_mode(False), torch.no_grad():
+        strengths = None if strengths is None else strengths.clone()
+        for tile in tiles(picture, decoded, LARGEST_TILE):
+            stages = _stages(network, tile)
+            errors, by_pixels = _by_staged(network, tile, stages.staged)
+            if strengths is not None:
+                finished = network.finish_compressed(stages.synthesised, tile.rate, strengths)
+                errors = _errors_of_staged(network, tile, finished)
+            own = part_of(by_pixels, *tile.corner, tile.pixels)
+            outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages, own, finely=True)))
     return outcome
 
 
@@ -169,13 +177,13 @@ def _linearised(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Out
     """As `_differentiated`, of the linear parts of synthesis and means; the errors are those for that."""
     with torch.no_grad():
         stages = _stages(network, tile)
-    with torch.enable_grad():
-        errors = _errors_of_staged(network, tile, stages.staged.requires_grad_(), coarse=True)
-        by_pixels = torch.autograd.grad(errors.sum(), stages.staged)[0]
-    with torch.no_grad():
+        errors, by_pixels = _by_staged(network, tile, stages.staged, coarse=True)
+        finish = Outcome.none(network, tile.pixels).finish
+        if not network.shape.masking:
+            finish = _finish(network, tile, stages, part_of(by_pixels, *tile.corner, tile.pixels))
         seen = network.synthesis.linear_transposed(by_pixels) * network.inverse_gains(tile.rate)
         later = network.prior.linear_derivative(slope * tile.unit, tile.rate) / tile.unit
-        return Outcome(errors.detach(), _finish(network, tile, stages)), seen - later
+        return Outcome(errors, finish), seen - later
 
 
 def _stages(network: TransformCodec, tile: Tile) -> Stages:
@@ -183,11 +191,26 @@ def _stages(network: TransformCodec, tile: Tile) -> Stages:
     return network.stages(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
 
 
-def _finish(network: TransformCodec, tile: Tile, stages: Stages, finely: bool = False) -> Equations:
-    """For the strengths of the tile's own pixels."""
-    if network.shape.masking:
-        return no_equations(len(tile.pixels), network.strength_count, tile.pixels.device)
-    return equations(tile.pixels, stages, *tile.corner, network.directions, finely)
+def _by_staged(
+    network: TransformCodec, tile: Tile, staged: Tensor, coarse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`_errors_of_staged` and the derivative by what was staged, without its own past."""
+    with torch.enable_grad():
+        errors = _errors_of_staged(network, tile, staged.requires_grad_(), coarse)
+        return errors.detach(), torch.autograd.grad(errors.sum(), staged)[0]
+
+
+def _finish(
+    network: TransformCodec, tile: Tile, stages: Stages, by_pixels: Tensor, finely: bool = False
+) -> Equations:
+    """For the strengths of the tile's own pixels, by the derivative of its errors by these, [B, P, h, w]."""
+    missing = network.lacking(by_pixels / _worth(tile)[:, None, None, None], tile.pixels[0].numel())
+    return equations(missing, stages, *tile.corner, network.directions, finely)
+
+
+def _worth(tile: Tile) -> Tensor:
+    """Bits that a unit of distortion of a tile's own pixels is worth, [B]."""
+    return WORTH * lambda_of_rate(tile.rate) * (tile.pixels.shape[2] * tile.pixels.shape[3])
 
 
 def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coarse: bool = False) -> Tensor:
@@ -195,8 +218,7 @@ def _errors_of_staged(network: TransformCodec, tile: Tile, staged: Tensor, coars
 
     coarse: leave out the finest scale of MS-SSIM, which says little of it and takes most of the time.
     """
-    pixels = tile.pixels
-    worth = WORTH * lambda_of_rate(tile.rate) * (pixels.shape[2] * pixels.shape[3])
+    pixels, worth = tile.pixels, _worth(tile)
     top, left = tile.corner
     if not (coarse and network.shape.masking and min(pixels.shape[2:]) >= SMALLEST_SIDE):
         return worth * network.distortion(part_of(network.expanded(staged), top, left, pixels), pixels)

@@ -48,6 +48,8 @@ SIMILARITY_UNIT = 50.0
 MEANS_SIDE = 8
 MEANS_VALUE = 0.1
 """What squared errors of means over 8x8 pixels count with MS-SSIM, of what they count without."""
+COMPANDED_VALUE = 0.5
+"""What a squared error costs with MS-SSIM before contrast is expanded, of what it costs without, about."""
 SLOPE = 1.5
 """Times lambda, what errors cost in training: what they do between rate positions, as symbols are chosen."""
 CURVATURE = 0.6
@@ -194,6 +196,20 @@ class TransformCodec(nn.Module):
     def distortion(self, reconstruction: Tensor, pixels: Tensor) -> Tensor:
         """What the network is for having little of: two [B, P, H, W] in 0..1 -> [B]."""
         return (mixed_distortion if self.shape.masking else squared_error)(reconstruction, pixels)
+
+    @property
+    def staged_value(self) -> float:
+        """What a squared error of pixels costs, before `expanded`, of what errors are counted in."""
+        return COMPANDED_VALUE if self.shape.masking else 1.0
+
+    def lacking(self, derivative: Tensor, samples: int) -> Tensor:
+        """What pixels lack before `expanded`, [B, P, H, W], by the derivative of `distortion` by them.
+
+        With squared errors, what is wanted less what there is; else what would cost as much if they counted.
+
+        samples: of a picture, that distortion is a mean over.
+        """
+        return derivative * (-samples / (2 * self.staged_value))
 
     def forward(self, pixels: Tensor, rate: Tensor, as_coded: bool = False) -> TrainingOutput:
         """Train on pixels [B, 3, H, W] in 0..1, H and W multiples of 64, at rate positions [B] in 0..1.

@@ -108,9 +108,9 @@ def with_lines(
     levels = np.random.default_rng(SEED).uniform(*RATES, size=size.coded) * RATE_LEVELS
     pairs = []
     for level in levels.tolist():
-        picture, *choices = codec.first_and_last_choice(crops.batch(1), [round(level)])
+        picture, foreseen, decoded = codec.foreseen_and_last_choice(crops.batch(1), [round(level)])
         units = network.strength_units(picture.rate)
-        wanted = [outcome_of(network, picture, decoded).finish for decoded in choices]
+        wanted = (foreseen, outcome_of(network, picture, decoded).finish)
         pairs.append([fitted(own, units).numbers for own in wanted])
     first, last = (torch.cat(numbers) for numbers in zip(*pairs, strict=True))
     centred = first - first.mean(dim=0), last - last.mean(dim=0)
@@ -134,14 +134,23 @@ def _wanted(
             decoded = network.as_coded(pixels, rate).output.latents.float()
         stages = network.stages(decoded, rate, planes=3)
         units = network.strength_units(rate)
-        numbers = fitted(equations(pixels, stages, 0, 0), units).numbers
-        finished = network.finish(stages.synthesised, rate, strengths=(numbers * units).float())
-        missing = F.pixel_unshuffle(pixels - finished, CELL).flatten(2)
+        numbers = fitted(equations(_missing(network, stages.staged, pixels), stages, 0, 0), units).numbers
+        finished = network.finish_compressed(stages.synthesised, rate, (numbers * units).float())
+        missing = F.pixel_unshuffle(_missing(network, finished, pixels), CELL).flatten(2)
         assert stages.features is not None
         seen = F.pad(F.unfold(stages.features.float(), 3, padding=1), (0, 0, 0, 1), value=1.0)
         for inputs, own in zip(seen, missing, strict=True):
             cells = inputs.shape[1]
             yield Wanted(inputs @ inputs.T / cells, inputs @ own.T / (cells * own.square().mean().sqrt()))
+
+
+def _missing(network: TransformCodec, staged: Tensor, pixels: Tensor) -> Tensor:
+    """What pixels lack before their contrast is expanded, [B, 3, H, W]."""
+    with torch.enable_grad():
+        seen = staged.detach().requires_grad_()
+        distortion = network.distortion(network.expanded(seen), pixels).sum()
+        derivative = torch.autograd.grad(distortion, seen)[0]
+    return network.lacking(derivative, pixels[0].numel())
 
 
 def _roots(mean: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def pack_transform_codec(network: nn.Module, sampler: CropSampler, held_out: Seq
     trained_with = network.post_filter if network.pixel_stage is not None else None
     post_filter = trained_with or fit_filter(partial(_knots, stored), sampler, FILTER)
     stored.post_filter = post_filter
-    if stored.pixel_stage is not None and not stored.shape.masking:
+    if stored.pixel_stage is not None:
         stored.directions = fit_directions(stored, sampler, DIRECTIONS)
     priors = gaussian_prior() + hyper_priors()
     lengths = [len(entries) for entries in priors]
