@@ -227,6 +227,8 @@ def test_tuned_for_ssim_a_long_search_finds_them(photograph: Tensor) -> None:
     original, *found = (each[0].permute(1, 2, 0).numpy() for each in (photograph, with_them, plain))
     better, worse = (1 - ms_ssim(original, each) for each in found)
     assert better < 0.995 * worse
+    small = photograph[..., 100:260, 130:430]
+    assert Parameters.of(codec.encode(small, [30_000], 3)[0]).strengths == ()
 
 
 def test_through_files_they_are_in_the_parameters(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

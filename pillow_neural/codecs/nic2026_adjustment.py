@@ -25,6 +25,7 @@ from pillow_neural.networks.adjustment import (
     part_of,
 )
 from pillow_neural.networks.directions import Directions
+from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
 from pillow_neural.networks.search_tiles import Picture
 from pillow_neural.networks.transform import BLOCK
 from pillow_neural.networks.transform_codec import SLOPE, TransformCodec, lambda_of_rate
@@ -53,7 +54,8 @@ def strengths_for(
 ) -> list[tuple[int, ...]]:
     """Numbers of each picture; none where they cost more than they save.
 
-    Nothing is foreseen of pictures smaller than a tile, for icons are not like photographs.
+    Nothing is foreseen of pictures smaller than a tile, for icons are not like photographs. Nor have pictures
+    strengths that are for MS-SSIM and too small for it.
 
     Args:
         network: the codec's.
@@ -61,7 +63,8 @@ def strengths_for(
         finish: of what is decoded of it.
         foreseen: that was a first choice, without hidden signs, and what is coded will be another one.
     """
-    if foreseen and _is_small(picture):
+    for_nothing = network.shape.masking and min(picture.pixels.shape[2:]) < SMALLEST_SIDE
+    if for_nothing or (foreseen and _is_small(picture)):
         return [()] * len(picture.pixels)
     rate = picture.rate.cpu()
     worth = SLOPE * network.staged_value * lambda_of_rate(rate) / picture.pixels.shape[1]
