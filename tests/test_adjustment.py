@@ -25,7 +25,7 @@ from pillow_neural.networks.adjustment import (
     luma,
     with_colours,
 )
-from pillow_neural.networks.search import outcome_of
+from pillow_neural.networks.search import finish_of
 from tests.codec_helpers import EXAMPLE, as_batch, default_codec
 
 
@@ -168,7 +168,7 @@ def test_a_search_fits_strengths_to_what_is_coded(codec: Nic2026, photograph: Te
         picture = chooser.prepare(photograph, [35_000])
         coded, (found,) = codec.decode_streams([payload], 768, 512)
         first = chooser._at_once(picture, hide=False).decoded
-        finishes = [outcome_of(network, picture, each).finish.first(len(found)) for each in (coded, first)]
+        finishes = [finish_of(network, picture, each).first(len(found)) for each in (coded, first)]
         units = network.strength_units(picture.rate)[:, : len(found)]
         best, other = (fitted(finish, units).numbers[0].numpy() for finish in finishes)
     assert np.abs(found - best).mean() <= (0.5 if effort == 3 else 2)

@@ -21,7 +21,7 @@ from pillow_neural.networks import search
 from pillow_neural.networks.adaptive_filter import AdaptiveFilter
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.prior_layers import MeanPhase
-from pillow_neural.networks.search import Search, outcome_of, rest_of
+from pillow_neural.networks.search import Search, errors_of, rest_of
 from pillow_neural.networks.search_tiles import Picture, tiles
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.settings import DEFAULT_EFFORT
@@ -76,7 +76,7 @@ def test_derivative_is_that_of_what_is_paid_and_lost(
             means = network.prior.means_after(
                 picture.hyper, decoded / picture.unit, picture.unit, picture.rate
             )
-            errors = outcome_of(network, picture, decoded, strengths).errors / search.WORTH
+            errors = errors_of(network, picture, decoded, strengths) / search.WORTH
             own = (picture.weight * (picture.latents - decoded).square()).double().sum()
             rest = search.WORTH * (errors.double().sum() - own)
             return float(rest - (slope * means * picture.unit).double().sum())
@@ -173,7 +173,7 @@ def _costs(codec: Nic2026, pixels: Tensor, levels: list[int], payloads: list[Pay
     picture = codec._chooser.prepare(pixels, levels)
     decoded = codec.decode_streams(payloads, 190, 200).latents
     bits = torch.tensor([8.0 * len(payload.sections[0]) for payload in payloads])
-    return bits + outcome_of(codec._network, picture, decoded).errors
+    return bits + errors_of(codec._network, picture, decoded)
 
 
 @torch.inference_mode()

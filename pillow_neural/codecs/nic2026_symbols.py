@@ -28,7 +28,7 @@ from pillow_neural.networks.masking import masking_weight, sensitivity
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.prior import Quantised
 from pillow_neural.networks.quantise import other_parity, rate_distortion_round
-from pillow_neural.networks.search import Outcome, Rest, Search, outcome_of, rest_of
+from pillow_neural.networks.search import Rest, Search, errors_of, finish_of, rest_of
 from pillow_neural.networks.search_tiles import Picture
 from pillow_neural.networks.strips import in_strips
 from pillow_neural.networks.transform import BLOCK
@@ -170,21 +170,20 @@ class SymbolChooser:
             if number in REFITTED:
                 strengths = self._network.strengths_of(self._strengths(picture, choice.decoded), picture.rate)
             rest = self._rest(picture, choice, strengths=strengths)
-            best = self._cheaper(best, choice, rest.outcome)
+            best = self._cheaper(best, choice, rest.outcome.errors)
             moved = search.moved(rest.derivative)
             del rest, choice  # so that the next ones need no more memory
             choice = self._choose(picture, moved, search.weight)
-        outcome = outcome_of(self._network, picture, choice.decoded, strengths)
-        best = self._cheaper(best, choice, outcome)
+        best = self._cheaper(best, choice, errors_of(self._network, picture, choice.decoded, strengths))
         return Chosen(best.sections, self._strengths(picture, best.decoded.float()))
 
     def _strengths(self, picture: Picture, decoded: Tensor) -> list[tuple[int, ...]]:
         """Those that are the best for decoded latents."""
-        return strengths_for(self._network, picture, outcome_of(self._network, picture, decoded).finish)
+        return strengths_for(self._network, picture, finish_of(self._network, picture, decoded))
 
-    def _cheaper(self, best: Kept, new: Choice, outcome: Outcome) -> Kept:
-        """Of each picture what costs less."""
-        costs = outcome.errors + self._bits_of(new)
+    def _cheaper(self, best: Kept, new: Choice, errors: Tensor) -> Kept:
+        """Of each picture what costs less, errors [B] in bits."""
+        costs = errors + self._bits_of(new)
         less = costs < best.costs
         pairs = zip(best.sections, new.sections, less.tolist(), strict=True)
         sections = [other if cheaper else own for own, other, cheaper in pairs]

@@ -26,11 +26,7 @@ from pillow_neural.networks.adjustment import Equations, Stages, equations, no_e
 from pillow_neural.networks.box import halved
 from pillow_neural.networks.ms_ssim import SMALLEST_SIDE
 from pillow_neural.networks.search_tiles import Picture, Tile, tiles
-from pillow_neural.networks.transform_codec import (
-    TransformCodec,
-    lambda_of_rate,
-    mixed_distortion,
-)
+from pillow_neural.networks.transform_codec import TransformCodec, lambda_of_rate, mixed_distortion
 
 
 class Pace(NamedTuple):
@@ -105,22 +101,28 @@ class Rest(NamedTuple):
     derivative: Tensor
 
 
-def outcome_of(
+@torch.no_grad()
+def errors_of(
     network: TransformCodec, picture: Picture, decoded: Tensor, strengths: Tensor | None = None
-) -> Outcome:
-    """What becomes of decoded latents, [B, C, H, W] in steps, if strengths finish them, [B, S]."""
-    outcome = Outcome.none(network, decoded)
+) -> Tensor:
+    """lambda * D in bits, [B], of decoded latents [B, C, H, W] in steps that strengths [B, S] finish."""
+    errors = torch.zeros(len(decoded), device=decoded.device)
+    for tile in tiles(picture, decoded, LARGEST_TILE):
+        pixels = network.reconstruct(tile.decoded, tile.rate, planes=tile.pixels.shape[1])
+        finished = network.finish_compressed(pixels, tile.rate, strengths)
+        errors += _errors_of_staged(network, tile, finished)
+    return errors
+
+
+def finish_of(network: TransformCodec, picture: Picture, decoded: Tensor) -> Equations:
+    """For the strengths that finish decoded latents best, [B, C, H, W] in steps."""
+    finish = no_equations(len(decoded), network.strength_count, decoded.device)
     with torch.inference_mode(False), torch.no_grad():
-        strengths = None if strengths is None else strengths.clone()
         for tile in tiles(picture, decoded, LARGEST_TILE):
             stages = _stages(network, tile)
-            errors, by_pixels = _by_staged(network, tile, stages.staged)
-            if strengths is not None:
-                finished = network.finish_compressed(stages.synthesised, tile.rate, strengths)
-                errors = _errors_of_staged(network, tile, finished)
-            own = part_of(by_pixels, *tile.corner, tile.pixels)
-            outcome = outcome.plus(Outcome(errors, _finish(network, tile, stages, own, finely=True)))
-    return outcome
+            _, by_pixels = _by_staged(network, tile, stages.staged)
+            finish = finish.plus(_finish(network, tile, stages, by_pixels, finely=True))
+    return finish
 
 
 def rest_of(
@@ -180,7 +182,7 @@ def _linearised(network: TransformCodec, tile: Tile, slope: Tensor) -> tuple[Out
         errors, by_pixels = _by_staged(network, tile, stages.staged, coarse=True)
         finish = Outcome.none(network, tile.pixels).finish
         if not network.shape.masking:
-            finish = _finish(network, tile, stages, part_of(by_pixels, *tile.corner, tile.pixels))
+            finish = _finish(network, tile, stages, by_pixels)
         seen = network.synthesis.linear_transposed(by_pixels) * network.inverse_gains(tile.rate)
         later = network.prior.linear_derivative(slope * tile.unit, tile.rate) / tile.unit
         return Outcome(errors, finish), seen - later
@@ -203,8 +205,9 @@ def _by_staged(
 def _finish(
     network: TransformCodec, tile: Tile, stages: Stages, by_pixels: Tensor, finely: bool = False
 ) -> Equations:
-    """For the strengths of the tile's own pixels, by the derivative of its errors by these, [B, P, h, w]."""
-    missing = network.lacking(by_pixels / _worth(tile)[:, None, None, None], tile.pixels[0].numel())
+    """For the strengths of the tile's own pixels, by the derivative of its errors by what was staged."""
+    own = part_of(by_pixels, *tile.corner, tile.pixels)
+    missing = network.lacking(own / _worth(tile)[:, None, None, None], own[0].numel())
     return equations(missing, stages, *tile.corner, network.directions, finely)
 
 

@@ -24,7 +24,7 @@ from pillow_neural.networks.adjustment import STRENGTHS, equations, fitted
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.pixel_stage import CELL, SAMPLES
 from pillow_neural.networks.precision import small_shares
-from pillow_neural.networks.search import outcome_of
+from pillow_neural.networks.search import finish_of
 from pillow_neural.networks.transform import OUTPUT_UNIT
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.data import CropSampler
@@ -110,7 +110,7 @@ def with_lines(
     for level in levels.tolist():
         picture, foreseen, decoded = codec.foreseen_and_last_choice(crops.batch(1), [round(level)])
         units = network.strength_units(picture.rate)
-        wanted = (foreseen, outcome_of(network, picture, decoded).finish)
+        wanted = (foreseen, finish_of(network, picture, decoded))
         pairs.append([fitted(own, units).numbers for own in wanted])
     first, last = (torch.cat(numbers) for numbers in zip(*pairs, strict=True))
     centred = first - first.mean(dim=0), last - last.mean(dim=0)
