@@ -233,11 +233,12 @@ def test_package_has_a_version() -> None:
     assert pillow_neural.__version__
 
 
-@pytest.mark.parametrize("transform", ["analysis", "synthesis"])
-def test_strips_are_what_the_whole_is(transform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("transform", "stage"), [("analysis", 0), ("analysis", 5), ("synthesis", 0)])
+def test_strips_are_what_the_whole_is(transform: str, stage: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "STRIP_BLOCKS", 1)
     monkeypatch.setattr(strips, "HALOS", 1)
     shape = NetworkShape(latents=16, features=12, hyper=4, mean_features=8, mean_hidden=8, knots=2)
+    shape = replace(shape, analysis_pixel_features=stage, analysis_pixel_layers=5)
     torch.manual_seed(3)
     network = getattr(TransformCodec(shape), transform)
     for parameter in network.parameters():

@@ -51,7 +51,7 @@ from pillow_neural.training.recipe import Recipe, StepResult, find_recipe
 from pillow_neural.training.recipes import nic2026 as recipe_module
 from pillow_neural.training.recipes import nic2026_weights
 from pillow_neural.training.tables import count, gaussian_prior, tables_of
-from pillow_neural.training.widening import widen_pixel_stage
+from pillow_neural.training.widening import grow
 from pillow_neural.weights import locate
 from pillow_neural.weights.manifest import MANIFEST
 from tests.codec_helpers import train
@@ -461,17 +461,22 @@ def test_the_filter_that_a_pixel_stage_was_trained_with_stays(
 
 @torch.no_grad()
 @pytest.mark.usefixtures("in_float32")
-def test_a_grown_pixel_stage_starts_as_the_one_that_was_trained() -> None:
-    trained = TransformCodec(replace(SMALL, pixel_features=6, pixel_layers=1))
-    grown = TransformCodec(replace(SMALL, pixel_features=9, pixel_layers=3))
+def test_a_grown_network_starts_as_the_one_that_was_trained() -> None:
+    small = replace(SMALL, pixel_features=6, pixel_layers=1)
+    more = {"analysis_blocks": 2, "synthesis_blocks": 3, "analysis_pixel_features": 5}
+    trained = TransformCodec(small)
+    grown = TransformCodec(replace(small, pixel_features=9, pixel_layers=3, **more))
     assert trained.pixel_stage is not None
     assert grown.pixel_stage is not None
-    torch.nn.init.normal_(trained.pixel_stage.tail.weight)
-    grown.load_state_dict(dict(widen_pixel_stage(grown, trained.state_dict())))
-    pixels, rate = torch.rand(1, 3, 16, 16), torch.tensor([0.4])
-    expected = trained.pixel_stage(pixels, rate)
-    assert not torch.allclose(expected, pixels, atol=0.01)
-    torch.testing.assert_close(grown.pixel_stage(pixels, rate), expected)
+    for tail in (trained.pixel_stage.tail, trained.analysis.tail, trained.synthesis.tail):
+        torch.nn.init.normal_(tail.weight)
+    grown.load_state_dict(dict(grow(grown, trained.state_dict())))
+    pixels, rate = torch.rand(1, 3, 64, 64), torch.tensor([0.4])
+    latents = trained.latents(pixels, rate)
+    torch.testing.assert_close(grown.latents(pixels, rate), latents)
+    expected = trained.pixel_stage(trained.reconstruct(latents, rate), rate)
+    assert not torch.allclose(expected, trained.reconstruct(latents, rate), atol=0.01)
+    torch.testing.assert_close(grown.pixel_stage(grown.reconstruct(latents, rate), rate), expected)
 
 
 def test_pictures_are_saved_and_opened_with_weights_of_ones_own(

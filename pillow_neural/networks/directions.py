@@ -24,8 +24,8 @@ from torch.nn.grad import conv2d_weight
 
 from pillow_neural.networks.packing import in_eight_bits, unpacked
 from pillow_neural.networks.pixel_stage import CELL, SAMPLES, Tail
+from pillow_neural.networks.planes import OUTPUT_UNIT, averaged_planes
 from pillow_neural.networks.precision import small_shares
-from pillow_neural.networks.transform import OUTPUT_UNIT, averaged_planes
 
 NAME = "directions"
 STEP = 0.01

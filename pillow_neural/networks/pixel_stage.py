@@ -1,4 +1,5 @@
-"""The last stage of the synthesis: convolutions at half the picture's resolution, after the filter.
+"""The last stage of the synthesis: convolutions at half the picture's resolution, after the filter. And,
+where a network has that, the first stage of the analysis, likewise.
 
     pixels --2x2 cells--> head --> residual layers --features--> tail --> change
        |        rate position ^                                                  |
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pillow_neural.networks.planes import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.residual import LEAK, added
-from pillow_neural.networks.transform import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
 
 CELL = 2
 SAMPLES = 3 * CELL * CELL

@@ -183,7 +183,7 @@ class PhasedPrior(nn.Module):
         def step(phase: int) -> tuple[Tensor, Tensor]:
             mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate).contiguous()
-            mean = self.means[phase](mean_features, decoded, unit, rate).float().contiguous() * mask
+            mean = self.means[phase](mean_features, decoded, unit, rate).float().contiguous().mul_(mask)
             symbols, residual = quantise(mask, index, mean)
             return magnitudes + symbols.abs(), decoded + residual + mean
 

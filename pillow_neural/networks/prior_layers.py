@@ -134,7 +134,10 @@ class MeanPhase(nn.Module):
         if self.linear_strength is None:
             return mean
         strength: Tensor = self.linear_strength(rate)
-        return torch.addcmul(mean, self.linear_prediction(decoded), strength)
+        linear = self.linear_prediction(decoded)
+        if torch.is_grad_enabled():
+            return torch.addcmul(mean, linear, strength)
+        return linear.mul_(strength).add_(mean)
 
     def linear_prediction(self, decoded: Tensor) -> Tensor:
         """The 3x3 linear prediction of this phase's latents; zeros elsewhere. Even H and W."""

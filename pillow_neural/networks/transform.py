@@ -3,8 +3,8 @@
 The linear shortcut starts at the Karhunen-Loeve transform of 16x16x3 blocks and the networks' last layers at
 zero, so that training starts from a good transform codec (in the spirit of AuxT, arXiv 2501.13751).
 
-Grey pictures pass as one plane: the first layers add up their weights over three equal planes, the last ones
-average theirs, which gives the mean of the three planes that would come out.
+Before the analysis there may be a pixel stage, and behind the synthesis another one follows the filter
+(pillow_neural.networks.transform_codec).
 """
 
 from __future__ import annotations
@@ -13,22 +13,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pillow_neural.networks.pixel_stage import PixelStage
+from pillow_neural.networks.planes import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.residual import RateResidualBlock
 
 BLOCK = 16
 BLOCK_SAMPLES = 3 * BLOCK * BLOCK
-OUTPUT_UNIT = 0.1
-INPUT_UNIT = 0.25
 GREY_SHARE = 0.2
 """Latents with less of their energy in the mean of the three planes are left out of grey pictures."""
 
 
 class Analysis(nn.Module):
-    """Pixels [B, 3 or 1, 16h, 16w] in -0.5..0.5, rate [B] -> latents [B, latents, h, w], pixel units."""
+    """Pixels [B, 3 or 1, 16h, 16w] in 0..1, rate [B] -> latents [B, latents, h, w], pixel units.
 
-    def __init__(self, latents: int, features: int, blocks: int, knots: int) -> None:
+    Args:
+        latents, features, blocks: channels and depth of the network.
+        knots: of its curves over the rate.
+        pixel_stage: what pixels pass first, if anything. It knows an edge wherever it is, where cells of 8x8
+            pixels have to learn it for each place.
+    """
+
+    def __init__(
+        self, latents: int, features: int, blocks: int, knots: int, pixel_stage: PixelStage | None = None
+    ) -> None:
         super().__init__()
+        self.pixel_stage = pixel_stage
         self.linear = nn.Conv2d(BLOCK_SAMPLES, latents, 1, bias=False)
         self.head = nn.Conv2d(192, features, 1)
         self.blocks = nn.ModuleList(RateResidualBlock(features, knots) for _ in range(blocks))
@@ -38,10 +48,14 @@ class Analysis(nn.Module):
     @property
     def halo(self) -> int:
         """Rows of blocks above and below its own that a row of latents depends on."""
-        return len(self.blocks) + 1
+        stage = 0 if self.pixel_stage is None else -(-self.pixel_stage.halo // BLOCK)
+        return len(self.blocks) + 1 + stage
 
     def forward(self, pixels: Tensor, rate: Tensor) -> Tensor:
         """Linear transform plus the network's share."""
+        if self.pixel_stage is not None:
+            pixels = self.pixel_stage(pixels, rate)
+        pixels = pixels - 0.5
         blocks = F.pixel_unshuffle(pixels, BLOCK)
         cells = F.pixel_unshuffle(pixels / INPUT_UNIT, 8)
         linear, head = self.linear.weight, self.head.weight
@@ -123,13 +137,3 @@ class Synthesis(nn.Module):
         weight = self.linear.weight.detach()
         grey = 3 * averaged_planes(weight).square().sum(dim=(0, 2, 3))
         return grey < GREY_SHARE * weight.square().sum(dim=(0, 2, 3))
-
-
-def added_planes(weight: Tensor) -> Tensor:
-    """Weights [outputs, 3n, 1, 1] for three equal input planes -> [outputs, n, 1, 1] for one."""
-    return weight.reshape(len(weight), 3, -1, *weight.shape[2:]).sum(dim=1)
-
-
-def averaged_planes(weight: Tensor) -> Tensor:
-    """Weights or biases [3n, ...] of three output planes -> [n, ...] of their mean."""
-    return weight.reshape(3, -1, *weight.shape[1:]).mean(dim=0)

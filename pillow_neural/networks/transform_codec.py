@@ -1,7 +1,7 @@
 """The default codec's network: transforms, gains and entropy model in one module.
 
-pixels --(compressed)--> analysis --> y --x gains--> r --PhasedPrior--> decoded r --x inverse gains--> y'
-    y' --> synthesis --> filter --> pixel stage --(expanded)--> pixels
+pixels --(compressed)--> (pixel stage) --> analysis --> y --x gains--> r --PhasedPrior--> decoded r
+    decoded r --x inverse gains--> y' --> synthesis --> filter --> pixel stage --(expanded)--> pixels
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ class NetworkShape:
 
     `masking`: whether the network is for MS-SSIM, and symbols are chosen with errors weighed by contrast;
     decoding does not depend on it. `companding`: exponent of `pillow_neural.networks.companding`, 0 for none.
-    `pixel_features`, `pixel_layers`: of the pixel stage; without features there is none. `hidden_sign_share`:
-    see `pillow_neural.entropy.hidden_signs.capacities`.
+    `pixel_features`, `pixel_layers`: of the pixel stage; without features there is none.
+    `analysis_pixel_features`, `analysis_pixel_layers`: of the analysis's, likewise. `hidden_sign_share`: see
+    `pillow_neural.entropy.hidden_signs.capacities`.
     """
 
     latents: int = 256
@@ -97,6 +98,8 @@ class NetworkShape:
     companding: float = 0.0
     pixel_features: int = 0
     pixel_layers: int = 2
+    analysis_pixel_features: int = 0
+    analysis_pixel_layers: int = 2
     hidden_sign_share: int = 180
 
 
@@ -133,6 +136,10 @@ def initial_log_gains(shape: NetworkShape) -> Tensor:
     return torch.log(gains)[:, None].expand(-1, shape.latents).contiguous()
 
 
+def _pixel_stage(features: int, layers: int) -> PixelStage | None:
+    return PixelStage(features, layers) if features else None
+
+
 class TransformCodec(nn.Module):
     """All trained parts of the default codec; forward is the training side.
 
@@ -145,7 +152,13 @@ class TransformCodec(nn.Module):
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         self.shape = shape
-        self.analysis = Analysis(shape.latents, shape.features, shape.analysis_blocks, shape.knots)
+        self.analysis = Analysis(
+            shape.latents,
+            shape.features,
+            shape.analysis_blocks,
+            shape.knots,
+            _pixel_stage(shape.analysis_pixel_features, shape.analysis_pixel_layers),
+        )
         self.synthesis = Synthesis(shape.latents, shape.features, shape.synthesis_blocks, shape.knots)
         self.prior = PhasedPrior(
             shape.latents,
@@ -161,9 +174,7 @@ class TransformCodec(nn.Module):
         log_gains = initial_log_gains(shape)
         self.gains = RateCurve(log_gains)
         self.inverse_gains = RateCurve(-log_gains)
-        self.pixel_stage = (
-            PixelStage(shape.pixel_features, shape.pixel_layers) if shape.pixel_features else None
-        )
+        self.pixel_stage = _pixel_stage(shape.pixel_features, shape.pixel_layers)
         self.post_filter: AdaptiveFilter | None = None
         self.directions: Directions | None = None
 
@@ -232,13 +243,13 @@ class TransformCodec(nn.Module):
 
     @torch.no_grad()
     def seen(self, pixels: Tensor) -> Tensor:
-        """Pixels [B, P, 16h, 16w] in 0..1 as the analysis sees them, which then takes 1/2 off."""
+        """Pixels [B, P, 16h, 16w] in 0..1 as the analysis sees them."""
         exponent = self.shape.companding
         return compressed(pixels, exponent) if exponent else pixels
 
     def latents(self, seen: Tensor, rate: Tensor) -> Tensor:
         """Latents in quantisation steps, [B, C, h, w], of what `seen` gave."""
-        latents: Tensor = self.analysis(seen - 0.5, rate) * self.gains(rate)
+        latents: Tensor = self.analysis(seen, rate) * self.gains(rate)
         return latents
 
     def as_coded(self, pixels: Tensor, rate: Tensor) -> AsCoded:

@@ -23,9 +23,9 @@ from pillow_neural.entropy.gaussian import SCALE_COUNT, index_of_scale
 from pillow_neural.networks.adjustment import STRENGTHS, equations, fitted
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.pixel_stage import CELL, SAMPLES
+from pillow_neural.networks.planes import OUTPUT_UNIT
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.search import finish_of
-from pillow_neural.networks.transform import OUTPUT_UNIT
 from pillow_neural.networks.transform_codec import TransformCodec
 from pillow_neural.training.data import CropSampler
 

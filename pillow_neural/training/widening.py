@@ -1,4 +1,5 @@
-"""Start a wider and deeper pixel stage from one that was trained, so that it does the same at first."""
+"""Start a network with a larger pixel stage and deeper transforms from one that was trained, so that it does
+the same at first."""
 
 from __future__ import annotations
 
@@ -11,25 +12,34 @@ from pillow_neural.networks.packing import unpacked
 from pillow_neural.networks.transform_codec import TransformCodec
 
 STAGE = "pixel_stage."
+FRESH = ("analysis.blocks.", "synthesis.blocks.", "analysis.pixel_stage.")
 
 
 @torch.no_grad()
-def widen_pixel_stage(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Tensors of a weights file with its pixel stage grown to the size of the network's.
+def grow(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors of a weights file, grown to the size of the network.
 
-    Features that the file does not have start at random and nothing of them is used by those that it has;
-    layers that it does not have change only such features.
+    Residual blocks and an analysis's pixel stage that the file does not have start as new ones do, which
+    changes nothing. Features that its pixel stage behind the synthesis does not have start at random and
+    nothing of them is used by those that it has; layers that it does not have change only such features.
 
     Raises:
         KeyError: the file has no pixel stage.
     """
     assert isinstance(network, TransformCodec)
+    fresh = network.state_dict()
+    added = {name: value for name, value in fresh.items() if name.startswith(FRESH)}
     if network.pixel_stage is None:
-        return tensors
+        return {**added, **tensors}
+    kept = {name: value for name, value in tensors.items() if not name.startswith(STAGE)}
+    return {**added, **kept, **_grown_stage(fresh, tensors)}
+
+
+def _grown_stage(fresh: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     had = len(tensors[f"{STAGE}head.bias"])
-    grown = {name: value for name, value in tensors.items() if not name.startswith(STAGE)}
-    for part, fresh in network.pixel_stage.state_dict().items():
-        name, value = f"{STAGE}{part}", fresh.clone()
+    grown = {}
+    for name in filter(lambda name: name.startswith(STAGE), fresh):
+        value = fresh[name].clone()
         if name in tensors:
             trained = unpacked(tensors, name)
             value[: len(trained)] = 0

@@ -30,7 +30,7 @@ from pillow_neural.training.klt import block_samples, klt, linear_predictors, ne
 from pillow_neural.training.recipe import Recipe, StepResult
 from pillow_neural.training.recipes.nic2026_weights import pack_transform_codec
 from pillow_neural.training.steps import balance_steps
-from pillow_neural.training.widening import widen_pixel_stage
+from pillow_neural.training.widening import grow
 
 KLT_CROPS = 1500
 PREDICTION_CROPS = 400
@@ -39,23 +39,16 @@ LOSS_EXPONENT = 0.35
 COMMON_RATES = (0.12, 0.75)
 COMMON_SHARE = 0.75
 CODED_SHARE = 0.9
-PIXEL_FEATURES, PIXEL_LAYERS = 48, 3
-TUNED_PIXEL_FEATURES, TUNED_PIXEL_LAYERS = 32, 2
-HIDDEN_SIGN_SHARE = 180
-COMPANDING = 0.9
 SIMILARITY_SHARE = 0.05
+SHAPE = NetworkShape(pixel_features=48, pixel_layers=3)
+TUNED_SHAPE = replace(
+    SHAPE, masking=True, companding=0.9, analysis_blocks=4, analysis_pixel_features=48, synthesis_blocks=5
+)
 
 
 def build(masking: bool = False) -> TransformCodec:
-    """The untrained network; where it is for MS-SSIM contrast is companded and the pixel stage smaller."""
-    shape = NetworkShape(
-        masking=masking,
-        companding=COMPANDING if masking else 0.0,
-        pixel_features=TUNED_PIXEL_FEATURES if masking else PIXEL_FEATURES,
-        pixel_layers=TUNED_PIXEL_LAYERS if masking else PIXEL_LAYERS,
-        hidden_sign_share=HIDDEN_SIGN_SHARE,
-    )
-    return TransformCodec(shape)
+    """The untrained network; where it is for MS-SSIM contrast is companded and there are more layers."""
+    return TransformCodec(TUNED_SHAPE if masking else SHAPE)
 
 
 @torch.no_grad()
@@ -145,7 +138,7 @@ RECIPE = Recipe(
     slow=("linear",),
     quick=("gains.log_gains",),
     use_filter=use_filter,
-    widen=widen_pixel_stage,
+    widen=grow,
     balance=balance,
 )
 TUNED = {"ssim": replace(RECIPE, build=partial(build, masking=True))}
