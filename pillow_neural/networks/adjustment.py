@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from pillow_neural.networks.box import box_means
 from pillow_neural.networks.directions import Directions
 from pillow_neural.networks.pixel_stage import CELL
+from pillow_neural.networks.planes import to_cells
 
 STRENGTHS = 5
 """Without those of directions."""
@@ -157,7 +158,7 @@ def equations(
         row, column = top // CELL, left // CELL
         features = stages.features[:, :, row : row + rows, column : column + columns]
         together.append(directions.ways(features, planes, spacing))
-        cells = F.pixel_unshuffle(missing[:, :, : CELL * rows, : CELL * columns], CELL)
+        cells = to_cells(missing[:, :, : CELL * rows, : CELL * columns], CELL)
         below, right = (stages.features.shape[side] - features.shape[side] for side in (2, 3))
         around = (column, right - column, row, below - row)
         aims.append(directions.aims(stages.features, F.pad(cells, around)))

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pillow_neural.networks.planes import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
+from pillow_neural.networks.planes import (
+    INPUT_UNIT,
+    OUTPUT_UNIT,
+    added_planes,
+    averaged_planes,
+    from_cells,
+    to_cells,
+)
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.residual import LEAK, added
 
@@ -64,7 +71,7 @@ class PixelStage(nn.Module):
         head = self.head.weight
         if pixels.shape[1] == 1:
             head = torch.cat([added_planes(head[:, :-1]), head[:, -1:]], 1)
-        cells = F.pixel_unshuffle((pixels - 0.5) / INPUT_UNIT, CELL)
+        cells = to_cells((pixels - 0.5) / INPUT_UNIT, CELL)
         position = ((rate - 0.5) / INPUT_UNIT)[:, None, None, None].expand(-1, 1, *cells.shape[2:])
         seen = torch.cat([cells, position], 1).contiguous(memory_format=torch.channels_last)
         with small_shares(pixels.device):
@@ -91,4 +98,4 @@ def _change(features: Tensor, tail: Tail, planes: int) -> Tensor:
     kernels, biases = map(averaged_planes, tail) if planes == 1 else tail
     with small_shares(features.device):
         change = F.conv2d(features, kernels, biases, padding=1)
-    return OUTPUT_UNIT * F.pixel_shuffle(change.float(), CELL)
+    return OUTPUT_UNIT * from_cells(change.float(), CELL)

@@ -180,15 +180,17 @@ class PhasedPrior(nn.Module):
         shape = (len(hyper), unit.shape[1], height, width)
         decoded, magnitudes = hyper.new_zeros(shape), hyper.new_zeros(shape)
 
-        def step(phase: int) -> tuple[Tensor, Tensor]:
+        def step(phase: int) -> Tensor:
             mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate).contiguous()
             mean = self.means[phase](mean_features, decoded, unit, rate).float().contiguous().mul_(mask)
             symbols, residual = quantise(mask, index, mean)
-            return magnitudes + symbols.abs(), decoded + residual + mean
+            magnitudes.add_(symbols.abs())
+            sums: Tensor = decoded + mean.add_(residual)
+            return sums
 
         for phase in range(PHASES):
-            magnitudes, decoded = step(phase)
+            decoded = step(phase)
         return decoded
 
 

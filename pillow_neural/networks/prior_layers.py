@@ -120,6 +120,16 @@ class MeanPhase(nn.Module):
             rate: [B].
         """
         decoded = decoded.contiguous(memory_format=torch.channels_last)
+        linear = None if self.linear is None else self.linear_prediction(decoded)
+        mean = self._network(features, decoded, unit, rate)
+        if linear is None or self.linear_strength is None:
+            return mean
+        strength: Tensor = self.linear_strength(rate)
+        if torch.is_grad_enabled():
+            return torch.addcmul(mean, linear, strength)
+        return linear.mul_(strength).add_(mean)
+
+    def _network(self, features: Tensor, decoded: Tensor, unit: Tensor, rate: Tensor) -> Tensor:
         total = self.from_features(features)
         if self.from_context is not None:
             expected = unit / torch.sqrt(unit.square() + 1)
@@ -131,13 +141,7 @@ class MeanPhase(nn.Module):
             with small_shares(decoded.device):
                 hidden = self.block(hidden, rate)
         mean: Tensor = self.to_mean(F.leaky_relu(self.mix(hidden), LEAK))
-        if self.linear_strength is None:
-            return mean
-        strength: Tensor = self.linear_strength(rate)
-        linear = self.linear_prediction(decoded)
-        if torch.is_grad_enabled():
-            return torch.addcmul(mean, linear, strength)
-        return linear.mul_(strength).add_(mean)
+        return mean
 
     def linear_prediction(self, decoded: Tensor) -> Tensor:
         """The 3x3 linear prediction of this phase's latents; zeros elsewhere. Even H and W."""

@@ -10,7 +10,7 @@ from torch import Tensor
 STRIP_BLOCKS = 16_384
 """About as many 16x16 blocks, four megapixels, are in a strip."""
 
-HALOS = 16
+HALOS = 8
 """A strip has at least so many times the rows that it shares with one neighbour, which are computed twice."""
 
 

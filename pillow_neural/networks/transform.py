@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pillow_neural.networks.pixel_stage import PixelStage
-from pillow_neural.networks.planes import INPUT_UNIT, OUTPUT_UNIT, added_planes, averaged_planes
+from pillow_neural.networks.planes import (
+    INPUT_UNIT,
+    OUTPUT_UNIT,
+    added_planes,
+    averaged_planes,
+    from_cells,
+    to_cells,
+)
 from pillow_neural.networks.precision import small_shares
 from pillow_neural.networks.residual import RateResidualBlock
 
@@ -56,8 +63,8 @@ class Analysis(nn.Module):
         if self.pixel_stage is not None:
             pixels = self.pixel_stage(pixels, rate)
         pixels = pixels - 0.5
-        blocks = F.pixel_unshuffle(pixels, BLOCK)
-        cells = F.pixel_unshuffle(pixels / INPUT_UNIT, 8)
+        blocks = to_cells(pixels, BLOCK)
+        cells = to_cells(pixels / INPUT_UNIT, 8)
         linear, head = self.linear.weight, self.head.weight
         if pixels.shape[1] == 1:
             linear, head = added_planes(linear), added_planes(head)
@@ -104,8 +111,8 @@ class Synthesis(nn.Module):
             features = features.contiguous(memory_format=torch.channels_last)
             for block in self.blocks:
                 features = block(features, rate)
-            network = F.pixel_shuffle(F.conv2d(features, tail, bias), 8)
-        return F.pixel_shuffle(F.conv2d(latents, linear), BLOCK).float() + OUTPUT_UNIT * network.float()
+            network = from_cells(F.conv2d(features, tail, bias), 8)
+        return from_cells(F.conv2d(latents, linear), BLOCK).float() + OUTPUT_UNIT * network.float()
 
     def linear_transposed(self, pixels: Tensor) -> Tensor:
         """The linear transform the other way round, [B, 3 or 1, 16h, 16w] -> [B, latents, h, w].
@@ -113,7 +120,7 @@ class Synthesis(nn.Module):
         Of a derivative by pixels it makes one by latents, in pixel units.
         """
         weight = self._linear_weight(pixels.shape[1])
-        return F.conv2d(F.pixel_unshuffle(pixels, BLOCK), weight.transpose(0, 1))
+        return F.conv2d(to_cells(pixels, BLOCK), weight.transpose(0, 1))
 
     def reduced(self, latents: Tensor, reduction: int, planes: int = 3) -> Tensor:
         """Latents as for forward -> pixels averaged over 2x2, 4x4 or 8x8: [B, 3 or 1, 16h / r, 16w / r].
@@ -126,7 +133,7 @@ class Synthesis(nn.Module):
             self._linear_weight(planes).view(planes, side, reduction, side, reduction, -1).mean(dim=(2, 4))
         )
         pixels = F.conv2d(latents, kernels.reshape(planes * side * side, -1, 1, 1))
-        return F.pixel_shuffle(pixels, side).float()
+        return from_cells(pixels, side).float()
 
     def _linear_weight(self, planes: int) -> Tensor:
         """Of the linear transform to 3 planes or 1, [planes * 256, latents, 1, 1]."""
