@@ -183,11 +183,11 @@ class PhasedPrior(nn.Module):
         def step(phase: int) -> Tensor:
             mask = phase_mask(phase, *shape[1:], hyper.device).to(hyper.dtype)
             index = self.scales[phase](scale_features, magnitudes, rate).contiguous()
-            mean = self.means[phase](mean_features, decoded, unit, rate).float().contiguous().mul_(mask)
+            mean: Tensor = self.means[phase](mean_features, decoded, unit, rate).float().contiguous()
+            mean.mul_(mask)
             symbols, residual = quantise(mask, index, mean)
             magnitudes.add_(symbols.abs())
-            sums: Tensor = decoded + mean.add_(residual)
-            return sums
+            return decoded + mean.add_(residual)
 
         for phase in range(PHASES):
             decoded = step(phase)

@@ -120,10 +120,10 @@ class MeanPhase(nn.Module):
             rate: [B].
         """
         decoded = decoded.contiguous(memory_format=torch.channels_last)
-        linear = None if self.linear is None else self.linear_prediction(decoded)
+        if self.linear_strength is None:
+            return self._network(features, decoded, unit, rate)
+        linear = self.linear_prediction(decoded)
         mean = self._network(features, decoded, unit, rate)
-        if linear is None or self.linear_strength is None:
-            return mean
         strength: Tensor = self.linear_strength(rate)
         if torch.is_grad_enabled():
             return torch.addcmul(mean, linear, strength)

@@ -37,14 +37,12 @@ def grow(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tens
 
 def _grown_stage(fresh: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     had = len(tensors[f"{STAGE}head.bias"])
-    grown = {}
-    for name in filter(lambda name: name.startswith(STAGE), fresh):
-        value = fresh[name].clone()
+    grown = {name: value.clone() for name, value in fresh.items() if name.startswith(STAGE)}
+    for name, value in grown.items():
         if name in tensors:
             trained = unpacked(tensors, name)
             value[: len(trained)] = 0
             value[tuple(slice(size) for size in trained.shape)] = trained
         else:
             value[:had] = 0
-        grown[name] = value
     return grown
